@@ -1,0 +1,39 @@
+/* base/str.h - text: spans, parsing of numbers, UTF-8, names. */
+#pragma once
+
+#include "base/err.h"
+
+/* Text that is somewhere else, not NUL-terminated. Borrowed. */
+struct str {
+	const char *data;
+	size_t len;
+};
+#define STR(literal) ((struct str){ (literal), sizeof(literal) - 1 })
+#define STR_FMT "%.*s"
+#define STR_ARG(s) (int)(s).len, (s).data
+
+static inline struct str str_of(const char *text)
+{
+	return (struct str){ text, strlen(text) };
+}
+bool str_eq(struct str a, struct str b);
+bool str_starts(const char *text, const char *prefix);
+bool str_ends(const char *text, const char *suffix);
+/* Copies with truncation, always terminates. Returns whether all of it fitted. */
+bool str_copy(char *to, size_t size, const char *from);
+/* Whole text must be a decimal number in [least, most]. */
+bool str_parse_i64(const char *text, int64_t least, int64_t most, int64_t *ret);
+/* A size with K, M or G behind it (powers of 1024). */
+bool str_parse_bytes(const char *text, int64_t *ret);
+/* Length of the valid UTF-8 sequence at `text` (1 to 4), 0 if there is none (RFC 3629: no surrogates, no overlong). */
+size_t str_utf8_len(const char *text, size_t len);
+bool str_is_utf8(const char *text, size_t len);
+
+/* The grammar of identifiers; api/names.md says the same in words. */
+#define NAME_OWNER_MAX 63
+#define NAME_SERVABLE_MAX 127
+/* [a-z0-9][a-z0-9_-]* : users, groups, owners */
+bool name_is_owner(struct str name);
+/* [A-Za-z0-9][A-Za-z0-9._-]* and not reserved: servables */
+bool name_is_servable(struct str name);
+bool name_is_reserved(struct str name);

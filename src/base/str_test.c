@@ -1,0 +1,53 @@
+#include "base/str.h"
+#include "base/test.h"
+
+static void test_numbers(void **state)
+{
+	int64_t v = 0;
+	assert_true(str_parse_i64("-12", -100, 100, &v));
+	assert_int_equal(v, -12);
+	assert_false(str_parse_i64("101", -100, 100, &v));
+	assert_false(str_parse_i64("1x", 0, 100, &v));
+	assert_false(str_parse_i64("", 0, 100, &v));
+	assert_false(str_parse_i64(" 1", 0, 100, &v));
+	assert_false(str_parse_i64("99999999999999999999", INT64_MIN, INT64_MAX, &v));
+	assert_true(str_parse_bytes("4K", &v));
+	assert_int_equal(v, 4096);
+	assert_false(str_parse_bytes("9999999999999G", &v));
+	assert_false(str_parse_bytes("G", &v));
+}
+
+static void test_utf8(void **state)
+{
+	assert_true(str_is_utf8("a\xc3\xa9\xf0\x9f\x98\x80", 7));
+	assert_false(str_is_utf8("\xc0\x80", 2));
+	assert_false(str_is_utf8("\xed\xa0\x80", 3));
+	assert_false(str_is_utf8("\xf4\x90\x80\x80", 4));
+	assert_false(str_is_utf8("\xc3", 1));
+}
+
+static void test_names(void **state)
+{
+	assert_true(name_is_owner(STR("alice_x-1")));
+	assert_false(name_is_owner(STR("Alice")));
+	assert_false(name_is_owner(STR("")));
+	assert_false(name_is_owner(STR("-a")));
+	assert_true(name_is_servable(STR("Iris.v1_a-b")));
+	assert_false(name_is_servable(STR("..")));
+	assert_false(name_is_servable(STR("a/b")));
+	assert_false(name_is_servable(STR("infer")));
+	assert_false(name_is_servable(STR("a b")));
+}
+
+static void test_copy(void **state)
+{
+	char small[4];
+	assert_false(str_copy(small, sizeof(small), "abcd"));
+	assert_string_equal(small, "abc");
+	assert_true(str_copy(small, sizeof(small), "abc"));
+	assert_true(str_ends("a.onnx", ".onnx"));
+	assert_false(str_ends("x", ".onnx"));
+}
+
+TEST_MAIN(cmocka_unit_test(test_numbers), cmocka_unit_test(test_utf8), cmocka_unit_test(test_names),
+	  cmocka_unit_test(test_copy))
