@@ -1,0 +1,54 @@
+/* io/sandbox.h - the walls around foreign code and foreign files.
+ *
+ * A worker or dlhub-build calls sandbox_enter() in its main, single-threaded, before it opens anything that is
+ * not its own. What is put up, in order, where the host allows: user, mount, pid, ipc, uts and network
+ * namespaces (a root of its own that holds only what `paths` names, plus /usr /lib /lib64 /bin /etc/ld.so.cache,
+ * a tmpfs /tmp, a minimal /dev, its own /proc); Landlock with the same paths; resource limits; no_new_privs; a
+ * seccomp filter (denies, among others: ptrace, process_vm_*, mount, setns, unshare, clone with new namespaces,
+ * bpf, keyctl, perf_event_open, userfaultfd, io_uring, kexec, module loading, sockets other than AF_UNIX unless
+ * network is allowed; TIOCSTI). What the host lacks is left out and reported; `required` makes that an error. */
+#pragma once
+
+#include "base/err.h"
+
+enum sandbox_part {
+	SANDBOX_NO_NEW_PRIVS = 1u << 0,
+	SANDBOX_RLIMITS = 1u << 1,
+	SANDBOX_SECCOMP = 1u << 2,
+	SANDBOX_LANDLOCK = 1u << 3,
+	SANDBOX_USER_NAMESPACE = 1u << 4,
+	SANDBOX_MOUNT_NAMESPACE = 1u << 5,
+	SANDBOX_PID_NAMESPACE = 1u << 6,
+	SANDBOX_NETWORK_NAMESPACE = 1u << 7,
+	SANDBOX_IPC_NAMESPACE = 1u << 8,
+	SANDBOX_ALL = (1u << 9) - 1
+};
+
+struct sandbox_path {
+	const char *outside; /* absolute */
+	const char *inside;  /* NULL: the same. Without a mount namespace the outside path is what exists: see sandbox_path_resolve() */
+	bool writable;
+	bool executable;
+};
+
+struct sandbox_options {
+	const struct sandbox_path *paths;
+	size_t path_count;
+	int64_t memory_bytes;  /* RLIMIT_DATA; 0: none */
+	int64_t file_bytes;    /* RLIMIT_FSIZE and the tmpfs' size; 0: 64 MiB */
+	int64_t cpu_seconds;   /* RLIMIT_CPU; 0: none */
+	int64_t processes;     /* RLIMIT_NPROC-like bound; 0: 256 */
+	int64_t open_files;    /* RLIMIT_NOFILE; 0: 256 */
+	bool network;
+	unsigned int required; /* parts that must be in force */
+};
+
+/* Returns in the process that goes on behind the walls (with a pid namespace that is a child; the caller's
+ * process stays as its parent, waits, passes SIGTERM on and ends as the child ended). *ret_parts: what is in force. */
+must_check enum err_code sandbox_enter(const struct sandbox_options *options, unsigned int *ret_parts, struct err *err);
+/* Tries everything in a child process and tells what this host allows. Blocks for milliseconds. */
+unsigned int sandbox_probe(void);
+/* "namespaces (user mount pid network ipc), seccomp, landlock, rlimits, no-new-privs" into `text`. */
+void sandbox_format(unsigned int parts, char *text, size_t size);
+/* The path to use after sandbox_enter(): `inside` where a mount namespace is in force, else `outside`. */
+const char *sandbox_path_resolve(const struct sandbox_path *path, unsigned int parts);

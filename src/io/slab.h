@@ -1,0 +1,27 @@
+/* io/slab.h - shared memory for tensors between the hub and one worker: memfds sealed against growing and
+ * shrinking, mapped once, reused, never shared between servables. The side that writes a slab makes it and
+ * announces it (FRAME_SLAB with the descriptor); the side that reads it checks seals and size before it maps
+ * (read-only), and gives it back (FRAME_RELEASE). */
+#pragma once
+
+#include "base/err.h"
+
+/* Slabs that this side writes. */
+struct slab_pool;
+struct slab_pool *slab_pool_create(int64_t ceiling_bytes);
+void slab_pool_destroy(struct slab_pool *pool);
+/* A free slab of at least `size`; *ret_new_fd is >= 0 when the peer has not seen it yet (announce it; the pool keeps
+ * the descriptor). Sizes are powers of two from 64 KiB. ERR_RESOURCE_EXHAUSTED past the ceiling. */
+must_check enum err_code slab_take(struct slab_pool *pool, size_t size, uint32_t *ret_slab, uint8_t **ret_data,
+				   size_t *ret_size, int *ret_new_fd, struct err *err);
+/* The peer has read it. false: no such slab in use (a peer that breaks the protocol). */
+bool slab_release(struct slab_pool *pool, uint32_t slab);
+
+/* Slabs that the peer writes. */
+struct slab_view;
+struct slab_view *slab_view_create(int64_t ceiling_bytes);
+void slab_view_destroy(struct slab_view *view);
+/* Takes `fd`. Refuses what is not a memfd sealed with F_SEAL_GROW and F_SEAL_SHRINK of exactly that size. */
+must_check enum err_code slab_view_add(struct slab_view *view, uint32_t slab, int fd, size_t size, struct err *err);
+/* frame_slab_fn of wire/frame.h; `context` is the view. */
+bool slab_view_get(void *context, uint32_t slab, uint8_t **ret_data, size_t *ret_size);

@@ -1,0 +1,48 @@
+/* schedule/executor.h - the one way to start, feed and stop workers. site/ implements it.
+ *
+ * All on the serving loop. A worker belongs to one version. `credit` (how many runs may be outstanding at one
+ * worker) is the scheduler's business; the executor only carries. */
+#pragma once
+
+#include "schedule/run.h"
+
+struct executor;
+struct worker;
+
+/* What a version needs to be run; borrowed during worker_start. */
+struct worker_spec {
+	const char *digest;	 /* of the version: names the worker in logs */
+	const char *directory;	 /* its files, read-only */
+	const char *load;	 /* JSON for FRAME_LOAD */
+	const char *program;	 /* "native" or "python" */
+	const char *environment; /* folder of the Python environment; NULL: none */
+	int64_t memory_bytes;
+	bool network;
+	int64_t start_deadline_ms; /* how long loading may take */
+};
+
+struct worker_events {
+	/* Loaded; `ready` is the READY frame's JSON (borrowed). */
+	void (*on_ready)(void *context, struct worker *worker, struct str ready);
+	/* One run ended. `run` is the one given; outputs or error are already in it. */
+	void (*on_run_done)(void *context, struct worker *worker, struct run *run);
+	/* It is gone: of the runs it held, none has been completed; `why` says what happened ("was killed by SIGSEGV"; the
+	 * load error). The worker is freed after this returns. */
+	void (*on_gone)(void *context, struct worker *worker, struct run **runs, size_t count, const struct err *why);
+	void *context;
+};
+
+struct executor_ops {
+	enum err_code (*start)(struct executor *executor, const struct worker_spec *spec, const struct worker_events *events,
+			       struct worker **ret, struct err *err);
+	/* Lends the run until on_run_done or on_gone. Frames of one loop turn go out in one write. */
+	enum err_code (*send)(struct worker *worker, struct run *run, struct err *err);
+	/* The run's caller has gone: a worker that is at it is killed, one that has it queued drops it. on_run_done comes with ERR_CANCELLED. */
+	void (*cancel)(struct worker *worker, struct run *run);
+	/* Ends it: SIGTERM after its runs, SIGKILL where `now`. on_gone comes. */
+	void (*stop)(struct worker *worker, bool now);
+};
+
+struct executor {
+	const struct executor_ops *ops;
+};

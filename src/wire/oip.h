@@ -1,0 +1,62 @@
+/* wire/oip.h - the Open Inference Protocol's REST bodies and the DLHub run body, both ways.
+ *
+ * A parser is fed the body in pieces as they arrive and writes numbers straight into the typed buffers; it
+ * keeps its place between calls and never needs the whole text at once. Names, shapes and data may come in
+ * any order. Errors name the input and the place ("input 'x', element 17: 1e999 does not fit FP32";
+ * "byte 203: ..."). Not accepted: duplicate keys or inputs, NaN and Infinity (not JSON), integers out of the
+ * dtype's range, reals that overflow, a shape that disagrees with the data, FP16 and BF16 as JSON numbers.
+ * Memory is bounded by the arena's ceiling (ERR_OUT_OF_RANGE, naming limits.body_bytes). */
+#pragma once
+
+#include "base/buf.h"
+#include "wire/signature.h"
+
+struct requested_output {
+	struct str name;
+	int binary; /* 1 binary, 0 JSON, -1 as the request's default */
+};
+
+struct run_request {
+	struct str id;		    /* the caller's, may be empty */
+	struct tensor *inputs;	    /* checked by method_check_inputs(), in the method's order */
+	size_t input_count;
+	struct str parameters;	    /* JSON object text for the servable, or empty */
+	struct requested_output *outputs; /* empty: all */
+	size_t output_count;
+	bool binary_default;	    /* parameters.binary_data_output */
+	int64_t timeout_us;	    /* parameters.timeout; 0: none */
+	bool debug;		    /* DLHub: capture and return stdout and stderr */
+	bool envelope;		    /* DLHub: reply {"output", "version", "metadata"} */
+	bool asynchronous;	    /* DLHub */
+};
+
+struct run_parser; /* lives in the arena given to its create function; needs no destroy */
+
+/* Body of POST /v2/models/.../infer. `json_bytes` is Inference-Header-Content-Length, or -1 without it:
+ * everything is JSON. What follows the JSON part are the binary tensors. 0 is a raw binary request. */
+struct run_parser *oip_parser_create(struct arena *arena, const struct method *method, int64_t json_bytes, int json_depth);
+/* Body of POST /api/v1/servables/.../run: {"data": …, "parameters"?, "debug"?, "envelope"?, "asynchronous"?,
+ * "timeout_s"?}; `data` follows the method's input: an ndarray as nested lists, a tuple as a list or as an
+ * object keyed by the arguments' names, a file as {"content": base64, "name"?}, anything else as itself. The
+ * key "python" (a jsonpickle string of the first SDK) is refused with a message that says what to send. */
+struct run_parser *dlhub_parser_create(struct arena *arena, const struct method *method, int json_depth);
+
+/* Consumes up to `len` bytes, stopping early after about `budget_ns` of work (0: no budget); *ret_used says how
+ * many. After an error the parser only returns that error. */
+must_check enum err_code run_parser_feed(struct run_parser *parser, const void *data, size_t len, int64_t budget_ns,
+					 size_t *ret_used, struct err *err);
+/* The body has ended. Borrowed of the arena. */
+must_check enum err_code run_parser_finish(struct run_parser *parser, struct run_request *ret, struct err *err);
+
+/* Appends the JSON of an Open Inference Protocol response; tensors asked as binary are announced
+ * ("binary_data_size") and the caller sends their bytes after the JSON in that order. `*ret_binary` says whether
+ * any is. `binary[i]` per output. `parameters` JSON object text or empty. Numbers print as the shortest text
+ * that reads back to the same bits; a NaN or infinity in a JSON output is ERR_FAILED_PRECONDITION whose advice
+ * is to ask for binary output. */
+must_check enum err_code oip_response_write(struct buf *out, struct str model_name, struct str version, struct str id,
+					    const struct method *method, const struct tensor *outputs, size_t count,
+					    const bool *binary, struct str parameters, bool *ret_binary, struct err *err);
+/* Appends one value as DLHub JSON (ndarray as nested lists). `wrap`: an ndarray or scalar becomes a one-element
+ * list, as the first DLHub service did. Several outputs are a list (tuple) in order. */
+must_check enum err_code dlhub_output_write(struct buf *out, const struct method *method, const struct tensor *outputs,
+					    size_t count, bool wrap, struct err *err);

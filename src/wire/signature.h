@@ -1,0 +1,59 @@
+/* wire/signature.h - what a method takes and gives: the `methods` of a servable block, made flat.
+ *
+ * The DLHub argument types map to named arguments, the same in every front door:
+ *   ndarray                      a tensor; `item_type.type` with `item_type.dtype` ("FP32") where known;
+ *                                axes that are null are free (-1)
+ *   number integer float complex boolean string timedelta datetime list dict, "python object", tuple inside others
+ *                                one JSON document (DTYPE_JSON); its inner types are checked against the schema
+ *   file                         the bytes of a file (DTYPE_FILE)
+ *   tuple (as the whole input)   one argument for each element; the element's `name`, else NAME_0, NAME_1 …
+ * The name of a lone argument is its `name`, else "input" ("output" on the other side).
+ * In the Open Inference Protocol a DTYPE_JSON argument of type number/integer/float is FP64 (integer: INT64)
+ * of shape [1], boolean is BOOL [1], string is BYTES [1]; list, dict, tuple and the rest are BYTES [1] that
+ * hold the JSON text; file is BYTES [1]. FP16 and BF16 travel as binary only.
+ *
+ * A signature is immutable after signature_parse() and may be read from any thread. */
+#pragma once
+
+#include "base/json.h"
+#include "wire/tensor.h"
+
+struct argument {
+	struct str name;
+	enum dtype dtype;   /* DTYPE_INVALID: ndarray whose element type the servable leaves open */
+	uint32_t rank;	    /* of an ndarray */
+	bool any_shape;	    /* an ndarray whose rank is open */
+	int64_t shape[TENSOR_RANK_MAX]; /* -1: free axis */
+	const json_t *schema;	    /* the argument type; borrowed of the signature */
+	struct str type;	    /* "ndarray", "dict", ... */
+};
+
+struct method {
+	struct str name; /* "run" */
+	struct argument *inputs, *outputs;
+	size_t input_count, output_count;
+	bool tuple_input, tuple_output; /* the whole argument is a tuple */
+	const json_t *parameters;	/* defaults; borrowed; may be NULL */
+	const json_t *details;		/* method_details; borrowed; may be NULL */
+};
+
+struct signature; /* holds a reference to the document */
+
+/* `servable` is the servable block (borrowed; a reference is kept). ERR_INVALID_ARGUMENT names the place
+ * ("servable.methods.run.input.shape[1]"). Returned owned. */
+must_check enum err_code signature_parse(json_t *servable, struct signature **ret, struct err *err);
+void signature_destroy(struct signature *signature);
+DEFINE_CLEANUP(struct signature *, signature_destroy)
+
+/* Borrowed; NULL if there is none. */
+const struct method *signature_method(const struct signature *signature, struct str name);
+size_t signature_method_count(const struct signature *signature);
+const struct method *signature_method_at(const struct signature *signature, size_t i);
+
+/* Checks inputs against a method: every argument once and none besides, dtype, rank, fixed axes, and for JSON
+ * arguments the schema. Puts `inputs` into the method's order. The error names the argument, what came and
+ * what was expected: "input 'x': shape [2,5] came, but [-1,4] is expected". ERR_INVALID_ARGUMENT. */
+must_check enum err_code method_check_inputs(const struct method *method, struct tensor *inputs, size_t count,
+					     struct err *err);
+/* How the argument reads in the Open Inference Protocol's metadata; shape into `shape` (rank to *ret_rank). */
+enum dtype argument_oip(const struct argument *argument, int64_t *shape, uint32_t *ret_rank);
