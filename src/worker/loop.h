@@ -1,0 +1,70 @@
+/* worker/loop.h - the life of a worker: one socket to the hub, one servable, one run at a time.
+ *
+ * The loop owns the socket, its two buffers and the slabs of both sides; a shim (native.c, python_ext.c) owns
+ * the model. All on one thread; nothing here starts another. The loop
+ *
+ *  - reads whatever has come, handles RELEASE, SLAB and CANCEL at once and RUN frames in their order;
+ *  - sends the replies of all runs that were waiting in one write, or earlier when the oldest reply is older
+ *    than WORKER_REPLY_DELAY_NS, so that a slow run does not hold up the answers before it;
+ *  - gives every slab that a RUN named back (RELEASE, once for each slab) when that run has ended or was
+ *    cancelled: a slab belongs to one run at a time;
+ *  - answers a cancelled run that had not started with ERROR, code CANCELLED;
+ *  - ends on SIGTERM (after the run that it is at), and when the hub closes the socket. */
+#pragma once
+
+#include "base/json.h"
+#include "wire/frame.h"
+
+#define WORKER_SOCKET 3 /* the descriptor that the program finds its socket at */
+#define WORKER_REPLY_DELAY_NS 200000
+
+struct worker_reply; /* the answer to one run, being made */
+struct worker_loop;  /* for worker_log() */
+
+/* One run. Everything is borrowed until the run callback returns. */
+struct worker_run {
+	const struct run_frame *frame; /* method, parameters, input tensors: checked, maybe in read-only memory */
+	struct arena *arena;	       /* scratch memory of this run */
+	struct worker_loop *loop;
+	int64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none. The hub enforces it; a shim may stop early. */
+	bool wants_output;   /* capture stdout and stderr: worker_reply_output() */
+};
+
+/* What loads and runs one kind of servable. `load`, `run` are required, the others may be NULL. */
+struct worker_shim {
+	void *context;
+	/* Once. `load` is the LOAD document (borrowed), `ready` the READY object to fill ("framework", "engine");
+	 * the loop adds "frame_version" and "load_ms". ERR_UNIMPLEMENTED: this engine cannot serve this model,
+	 * another might. The worker ends after an error. */
+	enum err_code (*load)(void *context, struct worker_loop *loop, json_t *load, json_t *ready, struct err *err);
+	/* Runs and adds the outputs to `reply` in the method's order. An error is the caller's own error, with
+	 * what worker_reply_traceback() and worker_reply_output() were given. */
+	enum err_code (*run)(void *context, const struct worker_run *run, struct worker_reply *reply, struct err *err);
+	/* Around every blocking wait for the hub (the Python extension lets go of the interpreter here). */
+	void (*before_wait)(void *context);
+	void (*after_wait)(void *context);
+};
+
+struct worker_options {
+	int64_t slab_bytes; /* ceiling of each side's slabs; 0: no more than 1 GiB */
+	/* Where `directory` of the LOAD document really is behind the walls of the sandbox; NULL: as it says. */
+	const char *directory;
+};
+
+/* Serves until the hub goes or SIGTERM comes; takes `fd`. Returns the program's exit status: 0 after a clean
+ * end, else that of the error, which the hub was told where it still listens and stderr always. */
+int worker_loop_run(int fd, const struct worker_shim *shim, const struct worker_options *options);
+
+/* Adds an output and copies its bytes at once: small ones into the frame, others into a slab. */
+must_check enum err_code worker_reply_add(struct worker_reply *reply, const struct tensor *tensor, struct err *err);
+/* The same for a shim that writes the bytes itself: `tensor` with dtype, shape and `len` but no data; *ret_data
+ * (aligned to 64, borrowed until the run callback returns) is to be filled before it returns. */
+must_check enum err_code worker_reply_reserve(struct worker_reply *reply, const struct tensor *tensor, uint8_t **ret_data,
+					      struct err *err);
+/* What the servable printed, for a run that wants it, in success and failure. Copied. */
+void worker_reply_output(struct worker_reply *reply, struct str text_stdout, struct str text_stderr);
+/* Where the servable failed. Copied. */
+void worker_reply_traceback(struct worker_reply *reply, struct str traceback);
+
+/* A line for the operator's log (FRAME_LOG); goes out with the next write. */
+void worker_log(struct worker_loop *loop, const char *fmt, ...) _printf_(2, 3);
