@@ -1,8 +1,8 @@
 /* identity/identity.h - who is it, and may they: principals, and the one access decision.
  *
- * Users, groups and tokens are kept in the catalog's database (tables user, "group", group_member, token), which
- * identity/ reads and writes through the connection that the catalog gives it; this header is what everybody
- * else needs: the principal as a value, the access list as a value, and the decision. */
+ * The principal as a value, the access list as a value, and the decision. Pure: no I/O. Users, groups and tokens
+ * are kept in the catalog's database (catalog/accounts.c, catalog/tokens.c); users and groups share one set of
+ * names, so that an owner is one or the other. */
 #pragma once
 
 #include "base/err.h"
@@ -24,15 +24,18 @@ DEFINE_CLEANUP(const struct principal *, principal_unref)
 
 enum right { RIGHT_DISCOVER, RIGHT_READ, RIGHT_DOWNLOAD, RIGHT_RUN, RIGHT_MANAGE, RIGHT_COUNT };
 
+#define ACCESS_ENTRIES_MAX 1024 /* of one array */
+
 /* Who may do what with one servable. Entries: "public", "signed-in", "user:NAME", "group:NAME". An empty list
- * admits the owner alone. `run` and `download` are NULL where they follow `visible`. */
+ * admits the owner alone. `run` and `download` are NULL where they follow `visible`; they narrow it and never
+ * widen it: whoever may not discover a servable may do nothing with it. A NULL `visible` reads as empty. */
 struct access_list {
 	char *owner; /* user or group name */
 	char **visible, **run, **download; /* NULL-terminated arrays, each sorted and unique */
 };
 void access_list_done(struct access_list *list);
-/* Reads and writes {"owner", "visible_to": [...], "run_by"?: [...], "download_by"?: [...]}; refuses entries that
- * are none of the four forms, naming the entry. */
+/* Reads and writes {"owner"?, "visible_to": [...], "run_by"?: [...], "download_by"?: [...]}; refuses other members,
+ * an "owner" that is not `owner`, and entries that are none of the four forms, naming the entry. */
 must_check enum err_code access_list_parse(const char *owner, const char *json, struct access_list *ret, struct err *err);
 char *access_list_format(const struct access_list *list); /* returned owned: JSON text */
 
