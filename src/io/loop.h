@@ -1,7 +1,7 @@
 /* io/loop.h - the event loop of one thread (libuv), its timers, watched descriptors, signals, child processes,
  * and the pool of threads that does what blocks.
  *
- * Everything but loop_post() and loop_wake() belongs to the loop's own thread (asserted). Callbacks never run
+ * Everything but loop_post() belongs to the loop's own thread (asserted). Callbacks never run
  * inside the call that arms them. Handles are heap objects: x_close() stops callbacks at once and frees later. */
 #pragma once
 
