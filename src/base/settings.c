@@ -70,32 +70,11 @@ void settings_destroy(struct settings *settings)
 	free(settings);
 }
 
-/* How many edits apart; only to offer the nearest name. */
-static size_t distance(const char *a, const char *b)
-{
-	size_t n = strlen(a), m = strlen(b), row[64];
-	if (m >= ARRAY_SIZE(row) || n >= 64)
-		return 99;
-	for (size_t j = 0; j <= m; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= n; i++) {
-		size_t diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= m; j++) {
-			size_t above = row[j];
-			size_t change = diagonal + (a[i - 1] != b[j - 1]);
-			row[j] = MIN(change, MIN(above, row[j - 1]) + 1);
-			diagonal = above;
-		}
-	}
-	return row[m];
-}
-
 static const char *nearest(const char *name)
 {
 	size_t best = 0;
 	for (size_t i = 1; i < SETTING_COUNT; i++)
-		if (distance(name, rows[i].name) < distance(name, rows[best].name))
+		if (str_distance(name, rows[i].name) < str_distance(name, rows[best].name))
 			best = i;
 	return rows[best].name;
 }

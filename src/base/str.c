@@ -29,6 +29,26 @@ bool str_copy(char *to, size_t size, const char *from)
 	return fits;
 }
 
+size_t str_distance(const char *a, const char *b)
+{
+	size_t n = strlen(a), m = strlen(b), row[64];
+	if (m >= ARRAY_SIZE(row) || n >= 64)
+		return 99;
+	for (size_t j = 0; j <= m; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= n; i++) {
+		size_t diagonal = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= m; j++) {
+			size_t above = row[j];
+			size_t change = diagonal + (a[i - 1] != b[j - 1]);
+			row[j] = MIN(change, MIN(above, row[j - 1]) + 1);
+			diagonal = above;
+		}
+	}
+	return row[m];
+}
+
 bool str_parse_i64(const char *text, int64_t least, int64_t most, int64_t *ret)
 {
 	const char *digits = text + (*text == '-');

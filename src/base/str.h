@@ -21,6 +21,8 @@ bool str_starts(const char *text, const char *prefix);
 bool str_ends(const char *text, const char *suffix);
 /* Copies with truncation, always terminates. Returns whether all of it fitted. */
 bool str_copy(char *to, size_t size, const char *from);
+/* Edits (insert, remove, change one byte) between two short texts; 99 for over 63 bytes. To offer the nearest name. */
+size_t str_distance(const char *a, const char *b);
 /* Whole text must be a decimal number in [least, most]. */
 bool str_parse_i64(const char *text, int64_t least, int64_t most, int64_t *ret);
 /* A size with K, M or G behind it (powers of 1024). */
