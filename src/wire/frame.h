@@ -15,6 +15,7 @@
 #define FRAME_INLINE_MAX 16384u	      /* tensor data up to this many bytes travels inside the frame */
 #define FRAME_LENGTH_MAX (64u << 20)  /* largest payload; what is larger goes through slabs */
 #define FRAME_TENSORS_MAX 1024u
+#define FRAME_DATA_ALIGN 16u /* of every tensor's bytes, from the start of the payload or of the slab */
 
 enum frame_type {
 	FRAME_LOAD = 1, /* JSON: {"frame_version", "directory", "type", "servable", "threads", "method_names"…} */
@@ -48,8 +49,7 @@ struct slab_frame {
 	uint64_t size_bytes;
 };
 
-/* Where the bytes of a tensor lie. */
-#define FRAME_INLINE UINT32_MAX
+#define FRAME_INLINE UINT32_MAX /* instead of a slab: the tensor's bytes are in the frame */
 
 struct run_frame {
 	struct str method;
@@ -61,20 +61,26 @@ struct run_frame {
 /* Asks for the memory of a slab that the peer announced: its mapping and size, or false. */
 typedef bool (*frame_slab_fn)(void *context, uint32_t slab, uint8_t **ret_data, size_t *ret_size);
 
-/* Appends header and payload of a RUN or RESULT. `slabs[i]` is FRAME_INLINE, or the slab in which tensor i's
- * bytes were already written at offset `offsets[i]`; both arrays may be NULL (all inline). Inline data is
- * aligned to 16 bytes within the payload. ERR_OUT_OF_RANGE past FRAME_LENGTH_MAX or the buffer's ceiling,
- * with the buffer as it was. */
+/* Appends header and payload of a RUN or RESULT; header->length is filled in. `slabs[i]` is FRAME_INLINE, or the slab
+ * in which tensor i's bytes were already written at offset `offsets[i]`, a multiple of FRAME_DATA_ALIGN; both arrays may
+ * be NULL (all inline; all at offset 0). ERR_OUT_OF_RANGE past FRAME_LENGTH_MAX or the buffer's ceiling,
+ * ERR_INVALID_ARGUMENT for what no frame can say; the buffer is then as it was. */
 must_check enum err_code frame_encode_run(struct buf *out, const struct frame_header *header, const struct run_frame *run,
 					  const uint32_t *slabs, const uint64_t *offsets, struct err *err);
-/* The tensors' descriptors come from `arena`; names, parameters and inline data point into `payload`, others
- * into slabs: the caller copies before it lets either go. Every tensor has passed tensor_check(). `slab` may
- * be NULL: then a tensor in a slab is an error. ERR_INVALID_ARGUMENT. */
+/* The tensors' descriptors come from `arena`; method, names, parameters and inline data point into `payload`, which
+ * must be private to this side and of any alignment: the caller copies before it lets it go.
+ * A tensor in a slab: BYTES and JSON are copied into `arena` before anything in them is read, because the peer may
+ * write there at any moment; numbers and FILE point into the slab, are checked for their bounds only, and may change
+ * under the reader, who must read each value once and trust none. Every tensor has passed tensor_check();
+ * parameters are empty or one well-formed JSON object; names and the text of JSON tensors are not checked here
+ * (method_check_inputs(), method_check_outputs()). `slab` may be NULL: then a tensor in a slab is an error.
+ * ERR_INVALID_ARGUMENT: the peer broke the protocol. ERR_OUT_OF_RANGE: past the arena's ceiling. */
 must_check enum err_code frame_decode_run(const uint8_t *payload, size_t len, struct arena *arena, frame_slab_fn slab,
 					  void *context, struct run_frame *ret, struct err *err);
-/* Any other frame. */
+/* Any other frame; header->length bytes at `payload`. false past FRAME_LENGTH_MAX or the ceiling, with the buffer as it was. */
 bool frame_encode(struct buf *out, const struct frame_header *header, const void *payload);
 
 /* Looks for a whole frame at the start of `data`. 1: there is one, *ret_payload points behind its header;
- * 0: more bytes are needed; -1: the peer broke the protocol (unknown type, length past the limit). */
+ * 0: more bytes are needed; -1: the peer broke the protocol (unknown type, length past the limit or not that of its
+ * type). */
 int frame_peek(const uint8_t *data, size_t len, struct frame_header *ret, const uint8_t **ret_payload);

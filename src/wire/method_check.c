@@ -106,16 +106,15 @@ static enum err_code unknown_input(const struct method *method, struct str name,
 		       (int)MIN(name.len, (size_t)ARGUMENT_NAME_MAX), name.data, STR_ARG(method->name), names);
 }
 
-/* Finds the input named as argument `i` at or behind place `i` and moves it there. */
-static bool bring(const struct method *method, struct tensor *inputs, size_t count, size_t i)
+/* Finds the tensor named `name` at or behind place `i` and moves it there. */
+static bool bring(struct tensor *tensors, size_t count, size_t i, struct str name)
 {
-	struct str name = method->inputs[i].name;
 	for (size_t k = i; k < count; k++)
-		if (str_eq(inputs[k].name, name)) {
+		if (str_eq(tensors[k].name, name)) {
 			if (k != i) {
-				struct tensor other = inputs[i];
-				inputs[i] = inputs[k];
-				inputs[k] = other;
+				struct tensor other = tensors[i];
+				tensors[i] = tensors[k];
+				tensors[k] = other;
 			}
 			return true;
 		}
@@ -133,7 +132,7 @@ static bool is_input(const struct method *method, struct str name)
 enum err_code method_check_inputs(const struct method *method, struct tensor *inputs, size_t count, struct err *err)
 {
 	for (size_t i = 0; i < method->input_count; i++)
-		if (!bring(method, inputs, count, i)) {
+		if (!bring(inputs, count, i, method->inputs[i].name)) {
 			/* A misspelt name says more than the one it left without a value. */
 			for (size_t k = i; k < count; k++)
 				if (!is_input(method, inputs[k].name))
@@ -151,6 +150,36 @@ enum err_code method_check_inputs(const struct method *method, struct tensor *in
 		enum err_code code = check_tensor(&method->inputs[i], &inputs[i], err);
 		if (code != ERR_OK)
 			return code;
+	}
+	return ERR_OK;
+}
+
+static enum err_code check_output_json(const struct argument *output, const struct tensor *tensor, struct err *err)
+{
+	static const struct value_type any = { .kind = VALUE_ANY };
+	char root[ARGUMENT_NAME_MAX + 32];
+	snprintf(root, sizeof(root), "the servable's output '" STR_FMT "'", STR_ARG(output->name));
+	struct place place = { .key = str_of(root) };
+	struct str text = { (const char *)tensor->data, tensor->len };
+	struct err why = ERR_INIT;
+	if (value_check(&any, text, &place, &why) == ERR_OK)
+		return ERR_OK;
+	err_set(err, ERR_UNKNOWN, "%s", err_text(&why));
+	err_done(&why);
+	return ERR_UNKNOWN;
+}
+
+enum err_code method_check_outputs(const struct method *method, struct tensor *outputs, size_t count, struct err *err)
+{
+	if (count != method->output_count)
+		return err_set(err, ERR_UNKNOWN, "the servable gave %zu outputs, but its method '" STR_FMT "' describes %zu",
+			       count, STR_ARG(method->name), method->output_count);
+	for (size_t i = 0; i < count; i++) {
+		const struct argument *output = &method->outputs[i];
+		if (!bring(outputs, count, i, output->name))
+			return err_set(err, ERR_UNKNOWN, "the servable gave no output '" STR_FMT "'", STR_ARG(output->name));
+		if (outputs[i].dtype == DTYPE_JSON && check_output_json(output, &outputs[i], err) != ERR_OK)
+			return ERR_UNKNOWN;
 	}
 	return ERR_OK;
 }

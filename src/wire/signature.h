@@ -82,6 +82,11 @@ const struct method *signature_method_at(const struct signature *signature, size
  * what was expected: "input 'x': shape [2,5] came, but [-1,4] is expected". ERR_INVALID_ARGUMENT. */
 must_check enum err_code method_check_inputs(const struct method *method, struct tensor *inputs, size_t count,
 					     struct err *err);
+/* What a servable gave, before it goes to a caller: every output of the method once and none besides, in the method's
+ * order afterwards; JSON well-formed. Datatypes, shapes and the schema are not enforced on this side: descriptions of
+ * outputs are often wrong. ERR_UNKNOWN (the servable's fault, not the caller's); the worker may live on. */
+must_check enum err_code method_check_outputs(const struct method *method, struct tensor *outputs, size_t count,
+					      struct err *err);
 /* Whether an ndarray of this datatype may be given for the argument. */
 bool argument_takes(const struct argument *argument, enum dtype dtype);
 /* How the argument reads in the Open Inference Protocol's metadata; shape into `shape` (TENSOR_RANK_MAX places; rank to
