@@ -186,6 +186,24 @@ void hook_close(struct hook *hook)
 		remove_closed_hooks(loop);
 }
 
+/* --- what is closing --- */
+
+void loop_closing_add(struct loop *loop, struct loop_closing *closing)
+{
+	closing->next = loop->closing;
+	closing->link = &loop->closing;
+	if (closing->next)
+		closing->next->link = &closing->next;
+	loop->closing = closing;
+}
+
+void loop_closing_remove(struct loop_closing *closing)
+{
+	*closing->link = closing->next;
+	if (closing->next)
+		closing->next->link = closing->link;
+}
+
 /* --- the loop --- */
 
 /* Handles that have memory of their own carry it in `data`; those inside struct loop carry NULL. */
@@ -249,6 +267,11 @@ void loop_destroy(struct loop *loop)
 	while (run_posts(loop))
 		;
 	pool_destroy(loop->pool);
+	while (loop->closing) {
+		struct loop_closing *closing = loop->closing;
+		loop_closing_remove(closing);
+		closing->finish(closing);
+	}
 	while (loop->hooks)
 		hook_close(loop->hooks);
 	uv_walk(&loop->uv, close_left_open, NULL);

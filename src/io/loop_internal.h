@@ -14,6 +14,12 @@ struct loop_post {
 	void (*run)(struct loop_post *post);
 };
 
+/* Something closed whose end is still awaited; loop_destroy() calls `finish`, which may block for a moment. */
+struct loop_closing {
+	struct loop_closing *next, **link;
+	void (*finish)(struct loop_closing *closing);
+};
+
 struct pool;
 
 struct loop {
@@ -33,6 +39,7 @@ struct loop {
 	int64_t turn_ns; /* when this turn began; 0: no callback has run since the last wait */
 	int64_t longest_turn_ns;
 
+	struct loop_closing *closing;
 	struct pool *pool;
 };
 
@@ -40,6 +47,9 @@ struct loop {
 void loop_turn_begin(struct loop *loop);
 /* Any thread. The node stays the caller's until it runs. */
 void loop_post_node(struct loop *loop, struct loop_post *post);
+
+void loop_closing_add(struct loop *loop, struct loop_closing *closing);
+void loop_closing_remove(struct loop_closing *closing);
 
 struct pool *pool_create(struct loop *loop);
 /* Refuses new jobs, lets the threads finish what is queued, joins them. Each job's `done` is posted by then. */

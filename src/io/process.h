@@ -1,7 +1,9 @@
 /* io/process.h - child processes under the event loop.
  *
  * The child gets the given argv and environment, descriptors 0, 1, 2 as said, `keep_fd` as descriptor 3, every
- * other descriptor closed, its own session, SIGKILL when the hub dies, default signal handlers. */
+ * other descriptor closed, its own session, SIGKILL when the hub (the thread that started it) dies, default
+ * signal handlers. What it leaves behind in its process group is killed when it ends. Where the hub is
+ * killed, only the child itself dies with it: what starts children of its own needs a pid namespace (sandbox.h). */
 #pragma once
 
 #include "io/loop.h"

@@ -6,6 +6,9 @@
 
 #include "base/err.h"
 
+#define SLAB_SIZE_MIN 65536u
+#define SLAB_COUNT_MAX 256u /* of one pool, and of one view: numbers run from 0 */
+
 /* Slabs that this side writes. */
 struct slab_pool;
 struct slab_pool *slab_pool_create(int64_t ceiling_bytes);

@@ -1,0 +1,208 @@
+#include "io/slab.h"
+
+#include "base/alloc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
+#endif
+
+/* --- slabs that this side writes --- */
+
+struct slab {
+	uint8_t *data;
+	size_t size;
+	int fd;
+	bool in_use;
+};
+
+struct slab_pool {
+	int64_t ceiling_bytes, total_bytes;
+	uint32_t count;
+	struct slab slabs[SLAB_COUNT_MAX];
+};
+
+struct slab_pool *slab_pool_create(int64_t ceiling_bytes)
+{
+	struct slab_pool *pool = NEW(struct slab_pool);
+	pool->ceiling_bytes = ceiling_bytes;
+	return pool;
+}
+
+void slab_pool_destroy(struct slab_pool *pool)
+{
+	if (!pool)
+		return;
+	for (uint32_t i = 0; i < pool->count; i++) {
+		munmap(pool->slabs[i].data, pool->slabs[i].size);
+		close(pool->slabs[i].fd);
+	}
+	free(pool);
+}
+
+static int open_memfd(void)
+{
+	int fd = memfd_create("dlhub-slab", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("dlhub-slab", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return fd;
+}
+
+static enum err_code slab_make(size_t size, struct slab *ret, struct err *err)
+{
+	_cleanup_close_ int fd = open_memfd();
+	if (fd < 0 || ftruncate(fd, (off_t)size) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		return err_errno(err, errno, "making a slab of %zu bytes", size);
+	void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (data == MAP_FAILED)
+		return err_errno(err, errno, "mapping a slab of %zu bytes", size);
+	*ret = (struct slab){ .data = data, .size = size, .fd = fd };
+	fd = -1;
+	return ERR_OK;
+}
+
+/* The smallest free one that is large enough; NULL if there is none. */
+static struct slab *find_free(struct slab_pool *pool, size_t size)
+{
+	struct slab *best = NULL;
+	for (uint32_t i = 0; i < pool->count; i++) {
+		struct slab *slab = &pool->slabs[i];
+		if (!slab->in_use && slab->size >= size && (!best || slab->size < best->size))
+			best = slab;
+	}
+	return best;
+}
+
+static enum err_code add_slab(struct slab_pool *pool, size_t size, struct slab **ret, struct err *err)
+{
+	size_t rounded = SLAB_SIZE_MIN;
+	while (rounded < size && rounded <= SIZE_MAX / 4)
+		rounded *= 2;
+	if (rounded < size || rounded > INT64_MAX || (int64_t)rounded > pool->ceiling_bytes - pool->total_bytes)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED,
+			       "no shared memory for %zu bytes of tensors: %lld of at most %lld bytes are taken", size,
+			       (long long)pool->total_bytes, (long long)pool->ceiling_bytes);
+	if (pool->count == SLAB_COUNT_MAX)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED,
+			       "no shared memory for %zu bytes of tensors: all %u slabs are taken", size, SLAB_COUNT_MAX);
+	struct slab *slab = &pool->slabs[pool->count];
+	enum err_code code = slab_make(rounded, slab, err);
+	if (code != ERR_OK)
+		return code;
+	pool->count++;
+	pool->total_bytes += (int64_t)rounded;
+	*ret = slab;
+	return ERR_OK;
+}
+
+enum err_code slab_take(struct slab_pool *pool, size_t size, uint32_t *ret_slab, uint8_t **ret_data, size_t *ret_size,
+			int *ret_new_fd, struct err *err)
+{
+	int new_fd = -1;
+	struct slab *slab = find_free(pool, size);
+	if (!slab) {
+		enum err_code code = add_slab(pool, size, &slab, err);
+		if (code != ERR_OK)
+			return code;
+		new_fd = slab->fd;
+	}
+	slab->in_use = true;
+	*ret_slab = (uint32_t)(slab - pool->slabs);
+	*ret_data = slab->data;
+	*ret_size = slab->size;
+	*ret_new_fd = new_fd;
+	return ERR_OK;
+}
+
+bool slab_release(struct slab_pool *pool, uint32_t slab)
+{
+	if (slab >= pool->count || !pool->slabs[slab].in_use)
+		return false;
+	pool->slabs[slab].in_use = false;
+	return true;
+}
+
+/* --- slabs that the peer writes --- */
+
+struct mapping {
+	uint8_t *data; /* NULL: none of this number */
+	size_t size;
+};
+
+struct slab_view {
+	int64_t ceiling_bytes, total_bytes;
+	struct mapping mappings[SLAB_COUNT_MAX];
+};
+
+struct slab_view *slab_view_create(int64_t ceiling_bytes)
+{
+	struct slab_view *view = NEW(struct slab_view);
+	view->ceiling_bytes = ceiling_bytes;
+	return view;
+}
+
+void slab_view_destroy(struct slab_view *view)
+{
+	if (!view)
+		return;
+	for (uint32_t i = 0; i < SLAB_COUNT_MAX; i++)
+		if (view->mappings[i].data)
+			munmap(view->mappings[i].data, view->mappings[i].size);
+	free(view);
+}
+
+/* Reading a mapped file that the peer can cut short would end this process, and so would a page of it that is
+ * not there: only sealed memory of the plain kind (no huge pages) is mapped. */
+static enum err_code check_memfd(int fd, size_t size, struct err *err)
+{
+	const int needed = F_SEAL_GROW | F_SEAL_SHRINK;
+	struct statfs fs;
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+	if (seals < 0 || fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
+		return err_set(err, ERR_INVALID_ARGUMENT, "what was sent as a slab is not a memfd");
+	if ((seals & needed) != needed)
+		return err_set(err, ERR_INVALID_ARGUMENT, "a slab is not sealed against growing and shrinking");
+	if (fstat(fd, &st) < 0 || st.st_size < 0 || (uint64_t)st.st_size != size)
+		return err_set(err, ERR_INVALID_ARGUMENT, "a slab that should have %zu bytes has another size", size);
+	return ERR_OK;
+}
+
+enum err_code slab_view_add(struct slab_view *view, uint32_t slab, int fd, size_t size, struct err *err)
+{
+	_cleanup_close_ int taken = fd;
+	if (slab >= SLAB_COUNT_MAX || view->mappings[slab].data)
+		return err_set(err, ERR_INVALID_ARGUMENT, "slab %u is out of range or announced twice", slab);
+	if (size == 0 || size > INT64_MAX)
+		return err_set(err, ERR_INVALID_ARGUMENT, "slab %u has an impossible size", slab);
+	if ((int64_t)size > view->ceiling_bytes - view->total_bytes)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "slab %u of %zu bytes: the peer may have %lld bytes in all", slab,
+			       size, (long long)view->ceiling_bytes);
+	enum err_code code = check_memfd(taken, size, err);
+	if (code != ERR_OK)
+		return code;
+	void *data = mmap(NULL, size, PROT_READ, MAP_SHARED, taken, 0);
+	if (data == MAP_FAILED)
+		return err_errno(err, errno, "mapping slab %u of %zu bytes", slab, size);
+	view->mappings[slab] = (struct mapping){ data, size };
+	view->total_bytes += (int64_t)size;
+	return ERR_OK;
+}
+
+bool slab_view_get(void *context, uint32_t slab, uint8_t **ret_data, size_t *ret_size)
+{
+	const struct slab_view *view = context;
+	if (slab >= SLAB_COUNT_MAX || !view->mappings[slab].data)
+		return false;
+	*ret_data = view->mappings[slab].data;
+	*ret_size = view->mappings[slab].size;
+	return true;
+}
