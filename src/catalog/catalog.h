@@ -42,7 +42,9 @@ must_check enum err_code catalog_versions_list(struct catalog *catalog, const ch
 					       struct version_row **ret, size_t *ret_count, struct err *err); /* newest first */
 /* Publishes: makes the servable on its first version (access from row->access) and numbers the version. The same digest again
  * gives the number that it has (a removed one becomes visible again). Fills row->number. `task` (may be NULL) is
- * ended as succeeded with `task_result` in the same transaction. */
+ * ended as succeeded in the same transaction, with `task_result` (JSON; where it is an object, its "version" is set
+ * to the number). The same digest again also takes row->serving, which was just tested, and the description as a new
+ * revision where it differs; row->access counts only where the servable has no version yet, or none any more. */
 must_check enum err_code catalog_version_add(struct catalog *catalog, struct version_row *row, const char *task,
 					     const char *task_result, struct err *err);
 /* number 0: the whole servable. Numbers are never used again. */
@@ -55,7 +57,7 @@ must_check enum err_code catalog_description_set(struct catalog *catalog, const 
 						 const char *description, const char *by, struct err *err);
 must_check enum err_code catalog_alias_set(struct catalog *catalog, const char *owner, const char *name, const char *alias,
 					   int64_t number, const char *by, struct err *err); /* number 0 removes it */
-/* Calls `each` with the digest (64 hex) of every file of every version, for the sweep. */
+/* Calls `each` with the digest (64 hex) of every file of every version that is not removed, for the sweep. */
 must_check enum err_code catalog_each_blob(struct catalog *catalog, void (*each)(void *context, const char *digest),
 					   void *context, struct err *err);
 
@@ -74,6 +76,10 @@ must_check enum err_code catalog_search(struct catalog *catalog, const struct se
 					struct err *err);
 
 /* --- users, groups, tokens --- */
+/* Users and groups share one set of names. ERR_ALREADY_EXISTS: taken, or servables of a removed account bear it.
+ * Lists are arrays: {"name","display_name","admin","created"} for users, {"id","label","created","expires"} for
+ * tokens, with times in RFC 3339 or null. The last administrator cannot be removed (ERR_FAILED_PRECONDITION). Whoever
+ * makes a group is its first member; a principal lists the groups that it made or is in, an administrator all. */
 must_check enum err_code catalog_user_add(struct catalog *catalog, const char *name, const char *display_name, bool admin,
 					  struct err *err);
 must_check enum err_code catalog_user_remove(struct catalog *catalog, const char *name, struct err *err); /* and its tokens */
@@ -84,14 +90,14 @@ must_check enum err_code catalog_group_member(struct catalog *catalog, const cha
 					      struct err *err);
 must_check enum err_code catalog_groups_list(struct catalog *catalog, const struct principal *principal, json_t **ret,
 					     struct err *err); /* [{"name","owner","members"}] */
-/* Is `user` the creator of `group`? ERR_NOT_FOUND */
+/* Who made `group`; "" where that user is removed. Returned owned. ERR_NOT_FOUND */
 must_check enum err_code catalog_group_owner(struct catalog *catalog, const char *group, char **ret_user, struct err *err);
 /* Makes a token "dlh_" + 64 hex; only its SHA-256 is kept. expires_ms 0: never. Returned owned. */
 must_check enum err_code catalog_token_add(struct catalog *catalog, const char *user, const char *label, int64_t expires_ms,
 					   char **ret_token, int64_t *ret_id, struct err *err);
 must_check enum err_code catalog_tokens_list(struct catalog *catalog, const char *user, json_t **ret, struct err *err);
 must_check enum err_code catalog_token_remove(struct catalog *catalog, const char *user, int64_t id, struct err *err);
-/* Who holds this token; ERR_UNAUTHENTICATED: unknown or expired. Returned owned. */
+/* Who holds this token, given the SHA-256 of its text; ERR_UNAUTHENTICATED: unknown or expired. Returned owned. */
 must_check enum err_code catalog_principal_of_token(struct catalog *catalog, const struct digest *token,
 						    const struct principal **ret, int64_t *ret_expires_ms, struct err *err);
 

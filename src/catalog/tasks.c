@@ -1,0 +1,223 @@
+/* Tasks: what was accepted and is not yet done, kept so that a restart goes on with it. */
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "catalog/task.h"
+
+#define TASK_ID_LEN 32
+
+void task_row_done(struct task_row *row)
+{
+	if (!row)
+		return;
+	free(row->id);
+	free(row->kind);
+	free(row->user);
+	free(row->status);
+	free(row->stage);
+	free(row->subject);
+	free(row->request);
+	free(row->result);
+	free(row->error);
+	*row = (struct task_row){ 0 };
+}
+
+static bool is_status(const char *status)
+{
+	static const char *const known[] = { "queued", "running", "succeeded", "failed", "cancelled" };
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strcmp(known[i], status) == 0)
+			return true;
+	return false;
+}
+
+static enum err_code bad_status(const char *status, struct err *err)
+{
+	return err_set(err, ERR_INVALID_ARGUMENT,
+		       "'%s' is not a task's status: queued, running, succeeded, failed or cancelled", status);
+}
+
+enum err_code catalog_task_add(struct catalog *catalog, const struct task_row *row, struct err *err)
+{
+	const char *status = row->status ? row->status : "queued";
+	if (!row->id || strlen(row->id) != TASK_ID_LEN || strspn(row->id, "0123456789abcdef") != TASK_ID_LEN)
+		return err_set(err, ERR_INVALID_ARGUMENT, "'%s' is not a task's id: %d hexadecimal digits", row->id ?: "",
+			       TASK_ID_LEN);
+	if (!is_status(status))
+		return bad_status(status, err);
+	struct connection *connection;
+	enum err_code code = store_write_begin(catalog, &connection, err);
+	if (code != ERR_OK)
+		return code;
+	code = store_run(connection,
+			 "INSERT INTO task(id, kind, user, status, stage, progress, subject, request, result, error,"
+			 " created_ms, started_ms, ended_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+			 BINDS(bind_text(row->id), bind_text(row->kind ?: ""), bind_text(row->user ?: ""), bind_text(status),
+			       bind_text(row->stage ?: ""), bind_real(MAX(row->progress, 0.0)), bind_text(row->subject ?: ""),
+			       bind_text(row->request ?: "{}"), bind_text(row->result), bind_text(row->error),
+			       bind_int(row->created_ms ? row->created_ms : clock_wall_ms()), bind_int(row->started_ms),
+			       bind_int(row->ended_ms)),
+			 err);
+	return store_write_end(catalog, connection, code, err);
+}
+
+#define TASK_COLUMNS                                                                                        \
+	"SELECT id, kind, user, status, stage, progress, subject, request, result, error, created_ms,"      \
+	" started_ms, ended_ms FROM task "
+
+static enum err_code next_row(struct connection *connection, sqlite3_stmt *stmt, struct task_row *ret, bool *ret_row,
+			      struct err *err)
+{
+	enum err_code code = store_step(connection, stmt, ret_row, err);
+	if (code != ERR_OK || !*ret_row)
+		return code;
+	struct task_row row = {
+		.id = store_column(stmt, 0),
+		.kind = store_column(stmt, 1),
+		.user = store_column(stmt, 2),
+		.status = store_column(stmt, 3),
+		.stage = store_column(stmt, 4),
+		.progress = sqlite3_column_double(stmt, 5),
+		.subject = store_column(stmt, 6),
+		.request = store_column(stmt, 7),
+		.result = store_column(stmt, 8),
+		.error = store_column(stmt, 9),
+		.created_ms = sqlite3_column_int64(stmt, 10),
+		.started_ms = sqlite3_column_int64(stmt, 11),
+		.ended_ms = sqlite3_column_int64(stmt, 12),
+	};
+	if (sqlite3_errcode(connection->db) == SQLITE_NOMEM) {
+		task_row_done(&row);
+		return store_error(connection, SQLITE_NOMEM, err);
+	}
+	*ret = row;
+	return ERR_OK;
+}
+
+enum err_code catalog_task_get(struct catalog *catalog, const char *id, struct task_row *ret, struct err *err)
+{
+	struct connection *connection;
+	enum err_code code = store_read_begin(catalog, &connection, err);
+	if (code != ERR_OK)
+		return code;
+	sqlite3_stmt *stmt = NULL;
+	bool row = false;
+	code = store_query(connection, TASK_COLUMNS "WHERE id = ?1", BINDS(bind_text(id)), &stmt, err);
+	if (code == ERR_OK)
+		code = next_row(connection, stmt, ret, &row, err);
+	store_done(stmt);
+	store_read_end(catalog, connection);
+	return code == ERR_OK && !row ? err_set(err, ERR_NOT_FOUND, "there is no task %s", id) : code;
+}
+
+/* Why an UPDATE of a task that has not ended changed nothing. */
+static enum err_code explain_unchanged(struct connection *connection, const char *id, struct err *err)
+{
+	int64_t there = 0;
+	enum err_code code = store_get_int(connection, "SELECT count(*) FROM task WHERE id = ?1", BINDS(bind_text(id)), &there,
+					   err);
+	if (code != ERR_OK)
+		return code;
+	if (there)
+		return err_set(err, ERR_FAILED_PRECONDITION, "task %s has ended; it cannot be changed any more", id);
+	return err_set(err, ERR_NOT_FOUND, "there is no task %s", id);
+}
+
+enum err_code catalog_task_update(struct catalog *catalog, const struct task_row *change, struct err *err)
+{
+	if (change->status && !is_status(change->status))
+		return bad_status(change->status, err);
+	struct connection *connection;
+	enum err_code code = store_write_begin(catalog, &connection, err);
+	if (code != ERR_OK)
+		return code;
+	int64_t rows = 0;
+	/* Starting and ending stamp the time where the caller gives none. */
+	code = store_change(connection,
+			    "UPDATE task SET status = coalesce(?2, status), stage = coalesce(?3, stage),"
+			    " progress = CASE WHEN ?4 < 0 THEN progress ELSE min(?4, 1.0) END,"
+			    " subject = coalesce(?5, subject), request = coalesce(?6, request),"
+			    " result = coalesce(?7, result), error = coalesce(?8, error),"
+			    " started_ms = CASE WHEN ?9 > 0 THEN ?9 WHEN started_ms = 0 AND ?2 = 'running' THEN ?11"
+			    "  ELSE started_ms END,"
+			    " ended_ms = CASE WHEN ?10 > 0 THEN ?10 WHEN ?2 IN ('succeeded', 'failed', 'cancelled') THEN ?11"
+			    "  ELSE ended_ms END"
+			    " WHERE id = ?1 AND status IN ('queued', 'running')",
+			    BINDS(bind_text(change->id), bind_text(change->status), bind_text(change->stage),
+				  bind_real(change->progress), bind_text(change->subject), bind_text(change->request),
+				  bind_text(change->result), bind_text(change->error), bind_int(change->started_ms),
+				  bind_int(change->ended_ms), bind_int(clock_wall_ms())),
+			    &rows, err);
+	if (code == ERR_OK && !rows)
+		code = explain_unchanged(connection, change->id, err);
+	return store_write_end(catalog, connection, code, err);
+}
+
+static char *with_version(const char *result, int64_t number)
+{
+	_cleanup_json_ json_t *json = NULL;
+	if (!result || json_read(result, strlen(result), 512, "result", &json, NULL) != ERR_OK || !json_is_object(json))
+		return result ? xstrdup(result) : NULL;
+	json_object_set_new(json, "version", json_integer(number));
+	return json_canonical(json);
+}
+
+enum err_code task_succeed(struct connection *connection, const char *id, const char *result, int64_t number, struct err *err)
+{
+	_cleanup_free_ char *text = with_version(result, number);
+	int64_t rows = 0;
+	enum err_code code = store_change(connection,
+					  "UPDATE task SET status = 'succeeded', stage = 'done', progress = 1.0,"
+					  " result = coalesce(?2, result), ended_ms = ?3"
+					  " WHERE id = ?1 AND status IN ('queued', 'running')",
+					  BINDS(bind_text(id), bind_text(text), bind_int(clock_wall_ms())), &rows, err);
+	return code == ERR_OK && !rows ? explain_unchanged(connection, id, err) : code;
+}
+
+static void rows_free(struct task_row *rows, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		task_row_done(&rows[i]);
+	free(rows);
+}
+
+enum err_code catalog_tasks_list(struct catalog *catalog, const char *user, const char *status, int64_t limit,
+				 struct task_row **ret, size_t *ret_count, struct err *err)
+{
+	if (status && !is_status(status))
+		return bad_status(status, err);
+	struct connection *connection;
+	enum err_code code = store_read_begin(catalog, &connection, err);
+	if (code != ERR_OK)
+		return code;
+	sqlite3_stmt *stmt = NULL;
+	struct task_row *rows = NULL;
+	size_t count = 0, capacity = 0;
+	struct bind binds[] = { bind_text(user), bind_text(status), bind_int(limit > 0 ? limit : -1) };
+	code = user ? store_query(connection,
+				  TASK_COLUMNS "WHERE user = ?1 AND (?2 IS NULL OR status = ?2)"
+					       " ORDER BY created_ms DESC, rowid DESC LIMIT ?3",
+				  binds, ARRAY_SIZE(binds), &stmt, err) :
+		      store_query(connection,
+				  TASK_COLUMNS "WHERE ?1 IS NULL AND (?2 IS NULL OR status = ?2)"
+					       " ORDER BY created_ms DESC, rowid DESC LIMIT ?3",
+				  binds, ARRAY_SIZE(binds), &stmt, err);
+	for (bool row = true; code == ERR_OK;) {
+		if (count == capacity) {
+			capacity = capacity ? 2 * capacity : 8;
+			rows = xrealloc(rows, capacity * sizeof(*rows));
+		}
+		code = next_row(connection, stmt, &rows[count], &row, err);
+		if (code != ERR_OK || !row)
+			break;
+		count++;
+	}
+	store_done(stmt);
+	store_read_end(catalog, connection);
+	if (code != ERR_OK) {
+		rows_free(rows, count);
+		return code;
+	}
+	*ret = rows;
+	*ret_count = count;
+	return ERR_OK;
+}

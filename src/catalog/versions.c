@@ -1,0 +1,160 @@
+/* Reading versions: one by its name, all of a servable, and the blobs that they need. */
+#include "base/alloc.h"
+#include "catalog/access.h"
+
+void version_row_done(struct version_row *row)
+{
+	if (!row)
+		return;
+	free(row->owner);
+	free(row->name);
+	free(row->manifest);
+	free(row->description);
+	free(row->servable);
+	free(row->serving);
+	free(row->publisher);
+	access_list_done(&row->access);
+	*row = (struct version_row){ 0 };
+}
+
+#define VERSION_COLUMNS                                                                                          \
+	"SELECT v.servable, s.owner, s.name, v.number, v.digest, v.manifest, d.content, v.block, v.serving,"     \
+	" v.publisher, v.published_ms FROM servable s JOIN version v ON v.servable = s.id AND v.removed_ms = 0"  \
+	" JOIN description d ON d.version = v.id AND d.revision = v.revision"                                    \
+	" WHERE s.owner = ?1 AND s.name = ?2 "
+
+/* Steps to the next row and reads it; *ret_row is false at the end. */
+static enum err_code next_row(struct connection *connection, sqlite3_stmt *stmt, struct version_row *ret, bool *ret_row,
+			      struct err *err)
+{
+	enum err_code code = store_step(connection, stmt, ret_row, err);
+	if (code != ERR_OK || !*ret_row)
+		return code;
+	struct version_row row = { 0 };
+	row.owner = store_column(stmt, 1);
+	row.name = store_column(stmt, 2);
+	row.number = sqlite3_column_int64(stmt, 3);
+	str_copy(row.digest, sizeof(row.digest), (const char *)sqlite3_column_text(stmt, 4) ?: "");
+	row.manifest = store_column(stmt, 5);
+	row.description = store_column(stmt, 6);
+	row.servable = store_column(stmt, 7);
+	row.serving = store_column(stmt, 8);
+	row.publisher = store_column(stmt, 9);
+	row.published_ms = sqlite3_column_int64(stmt, 10);
+	code = sqlite3_errcode(connection->db) == SQLITE_NOMEM ?
+		       store_error(connection, SQLITE_NOMEM, err) :
+		       access_read(connection, sqlite3_column_int64(stmt, 0), row.owner, &row.access, err);
+	if (code != ERR_OK) {
+		version_row_done(&row);
+		return code;
+	}
+	*ret = row;
+	return ERR_OK;
+}
+
+static enum err_code query_which(struct connection *connection, const char *owner, const char *name, const char *which,
+				 sqlite3_stmt **ret, struct err *err)
+{
+	int64_t number;
+	if (!which || !*which || strcmp(which, "latest") == 0)
+		return store_query(connection, VERSION_COLUMNS "AND v.id = s.newest", BINDS(bind_text(owner), bind_text(name)),
+				   ret, err);
+	if (str_parse_i64(which, 1, INT64_MAX, &number))
+		return store_query(connection, VERSION_COLUMNS "AND v.number = ?3",
+				   BINDS(bind_text(owner), bind_text(name), bind_int(number)), ret, err);
+	if (str_starts(which, "sha256:"))
+		return store_query(connection, VERSION_COLUMNS "AND v.digest = ?3",
+				   BINDS(bind_text(owner), bind_text(name), bind_text(which + strlen("sha256:"))), ret, err);
+	return store_query(connection,
+			   VERSION_COLUMNS "AND v.number = (SELECT a.number FROM alias a WHERE a.servable = s.id AND a.name = ?3)",
+			   BINDS(bind_text(owner), bind_text(name), bind_text(which)), ret, err);
+}
+
+/* The same words whether the servable or only the version is missing. */
+static enum err_code not_found(const char *owner, const char *name, const char *which, struct err *err)
+{
+	if (which && *which)
+		return err_set(err, ERR_NOT_FOUND, "there is no version '%s' of a servable %s/%s", which, owner, name);
+	return err_set(err, ERR_NOT_FOUND, "there is no servable %s/%s", owner, name);
+}
+
+enum err_code catalog_version_get(struct catalog *catalog, const char *owner, const char *name, const char *which,
+				  struct version_row *ret, struct err *err)
+{
+	struct connection *connection;
+	enum err_code code = store_read_begin(catalog, &connection, err);
+	if (code != ERR_OK)
+		return code;
+	sqlite3_stmt *stmt = NULL;
+	bool row = false;
+	code = query_which(connection, owner, name, which, &stmt, err);
+	if (code == ERR_OK)
+		code = next_row(connection, stmt, ret, &row, err);
+	store_done(stmt);
+	store_read_end(catalog, connection);
+	return code == ERR_OK && !row ? not_found(owner, name, which, err) : code;
+}
+
+static void rows_free(struct version_row *rows, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		version_row_done(&rows[i]);
+	free(rows);
+}
+
+enum err_code catalog_versions_list(struct catalog *catalog, const char *owner, const char *name, struct version_row **ret,
+				    size_t *ret_count, struct err *err)
+{
+	struct connection *connection;
+	enum err_code code = store_read_begin(catalog, &connection, err);
+	if (code != ERR_OK)
+		return code;
+	sqlite3_stmt *stmt = NULL;
+	struct version_row *rows = NULL;
+	size_t count = 0, capacity = 0;
+	code = store_query(connection, VERSION_COLUMNS "ORDER BY v.number DESC", BINDS(bind_text(owner), bind_text(name)), &stmt,
+			   err);
+	for (bool row = true; code == ERR_OK;) {
+		if (count == capacity) {
+			capacity = capacity ? 2 * capacity : 8;
+			rows = xrealloc(rows, capacity * sizeof(*rows));
+		}
+		code = next_row(connection, stmt, &rows[count], &row, err);
+		if (code != ERR_OK || !row)
+			break;
+		count++;
+	}
+	store_done(stmt);
+	store_read_end(catalog, connection);
+	if (code == ERR_OK && count == 0)
+		code = not_found(owner, name, NULL, err);
+	if (code != ERR_OK) {
+		rows_free(rows, count);
+		return code;
+	}
+	*ret = rows;
+	*ret_count = count;
+	return ERR_OK;
+}
+
+enum err_code catalog_each_blob(struct catalog *catalog, void (*each)(void *context, const char *digest), void *context,
+				struct err *err)
+{
+	struct connection *connection;
+	enum err_code code = store_read_begin(catalog, &connection, err);
+	if (code != ERR_OK)
+		return code;
+	sqlite3_stmt *stmt = NULL;
+	code = store_query(connection,
+			   "SELECT DISTINCT b.digest FROM version_blob b JOIN version v ON v.id = b.version WHERE v.removed_ms = 0",
+			   NO_BINDS, &stmt, err);
+	for (bool row = true; code == ERR_OK;) {
+		code = store_step(connection, stmt, &row, err);
+		if (code != ERR_OK || !row)
+			break;
+		each(context, (const char *)sqlite3_column_text(stmt, 0));
+	}
+	store_done(stmt);
+	store_read_end(catalog, connection);
+	return code;
+}
