@@ -9,7 +9,8 @@
 
 struct loop;
 must_check enum err_code loop_create(struct loop **ret, struct err *err);
-/* Runs what is still closing, joins the pool, frees. */
+/* Finishes what is in the pool and what was posted, closes handles that were left open, frees. Callbacks that this
+ * runs (`done`, posts) find the loop in place but cannot submit to the pool any more. NULL is fine. */
 void loop_destroy(struct loop *loop);
 /* Until loop_stop(). */
 void loop_run(struct loop *loop);
@@ -26,7 +27,7 @@ void loop_post(struct loop *loop, loop_fn fn, void *context);
 /* --- timers --- */
 struct timer;
 struct timer *timer_create_on(struct loop *loop, loop_fn fn, void *context);
-/* First after `after_ms`, then each `every_ms` (0: once). Starting again re-arms. */
+/* First after `after_ms`, then each `every_ms` (0: once); less than 1 ms early at most. Starting again re-arms. */
 void timer_start(struct timer *timer, int64_t after_ms, int64_t every_ms);
 void timer_stop(struct timer *timer);
 void timer_close(struct timer *timer); /* NULL is fine */
@@ -34,8 +35,9 @@ void timer_close(struct timer *timer); /* NULL is fine */
 /* --- descriptors --- */
 enum watch_flags { WATCH_READ = 1u << 0, WATCH_WRITE = 1u << 1, WATCH_HANGUP = 1u << 2 };
 struct watch;
-typedef void (*watch_fn)(void *context, unsigned int events); /* level-triggered; errors come as READ|HANGUP */
-/* Borrows the descriptor: it must stay open until watch_close(). */
+typedef void (*watch_fn)(void *context, unsigned int events); /* level-triggered */
+/* Borrows the descriptor, which becomes non-blocking: it must stay open until watch_close() and have no other watch.
+ * Made paused. An error of the descriptor comes as READ|HANGUP and pauses it again. */
 must_check enum err_code watch_create(struct loop *loop, int fd, watch_fn fn, void *context, struct watch **ret,
 				      struct err *err);
 void watch_set(struct watch *watch, unsigned int events); /* 0 pauses */
@@ -57,5 +59,5 @@ void signal_watch_close(struct signal_watch *watch);
 /* `work` runs on a pool thread, then `done` on the loop's thread, exactly once, even when the loop is being
  * destroyed. Lanes keep slow work from holding up short work; each has its own threads and a bounded queue. */
 enum lane { LANE_DISK, LANE_CATALOG, LANE_SEARCH, LANE_COUNT };
-/* false (nothing will run): the lane's queue is full (1024). */
+/* false (nothing will run): the lane's queue is full (1024), or the loop is being destroyed. */
 must_check bool pool_submit(struct loop *loop, enum lane lane, loop_fn work, loop_fn done, void *context);

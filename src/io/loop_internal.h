@@ -1,6 +1,7 @@
 /* io/loop_internal.h - what loop.c shares with pool.c and process.c. Not for other folders.
  *
- * Owner: the loop's thread. The list of posts is the only part that other threads touch; `post_lock` guards it. */
+ * Owner: the loop's thread. Other threads touch only the list of posts, which `post_lock` guards,
+ * and the owner's number. */
 #pragma once
 
 #include "io/loop.h"
@@ -24,7 +25,7 @@ struct pool;
 
 struct loop {
 	uv_loop_t uv;
-	pthread_t owner;
+	_Atomic(pthread_t) owner; /* other threads ask whether it is them */
 
 	uv_async_t async;
 	pthread_mutex_t post_lock; /* guards post_head, post_tail */

@@ -222,6 +222,23 @@ static void test_hooks_run_in_order_each_turn(void **state)
 	hook_close(NULL);
 }
 
+static void wake_once(void *context)
+{
+	if (++turns == 1)
+		hook_no_wait(first, true); /* nothing else would wake the loop */
+	else
+		loop_stop(loop);
+}
+
+static void test_no_wait_from_within_a_hook(void **state)
+{
+	turns = 0;
+	first = hook_create_before_wait(loop, wake_once, NULL);
+	loop_run(loop);
+	assert_int_equal(turns, 2);
+	/* Left open: loop_destroy() closes it. */
+}
+
 /* --- signals, clock --- */
 
 static void on_signal_seen(void *context)
@@ -274,4 +291,5 @@ static void test_lag(void **state)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 TEST_MAIN(T(test_posts_run_in_order_and_later), T(test_post_from_another_thread), T(test_destroy_runs_what_was_posted),
 	  T(test_stop_before_run), T(test_timers), T(test_watch), T(test_watch_error_is_told_once), T(test_watch_refuses),
-	  T(test_hooks_run_in_order_each_turn), T(test_signal), T(test_lag))
+	  T(test_hooks_run_in_order_each_turn),
+	  T(test_no_wait_from_within_a_hook), T(test_signal), T(test_lag))

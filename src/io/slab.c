@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -57,6 +58,11 @@ static int open_memfd(void)
 
 static enum err_code slab_make(size_t size, struct slab *ret, struct err *err)
 {
+	/* Asked first: growing a file past this limit would kill the process (SIGXFSZ). */
+	struct rlimit largest;
+	if (getrlimit(RLIMIT_FSIZE, &largest) == 0 && largest.rlim_cur < size)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "a slab of %zu bytes: this process may write %llu (RLIMIT_FSIZE)",
+			       size, (unsigned long long)largest.rlim_cur);
 	_cleanup_close_ int fd = open_memfd();
 	if (fd < 0 || ftruncate(fd, (off_t)size) < 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)

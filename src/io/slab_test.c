@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,6 +63,26 @@ static void test_ceiling_and_count(void **state)
 	assert_int_equal(slab_take(pool, 1, &slab, &data, &size, &fd, &err), ERR_OK);
 	assert_int_equal(slab, 5);
 	err_done(&err);
+	slab_pool_destroy(pool);
+}
+
+/* Within a sandbox: an error, not a signal. */
+static void test_file_size_limit(void **state)
+{
+	struct slab_pool *pool = slab_pool_create(MIB);
+	struct rlimit before;
+	getrlimit(RLIMIT_FSIZE, &before);
+	struct rlimit small = { 65536, before.rlim_max };
+	uint32_t slab;
+	uint8_t *data;
+	size_t size;
+	int fd;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	enum err_code large = slab_take(pool, 65537, &slab, &data, &size, &fd, NULL);
+	enum err_code fits = slab_take(pool, 65536, &slab, &data, &size, &fd, NULL);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(large, ERR_RESOURCE_EXHAUSTED);
+	assert_int_equal(fits, ERR_OK);
 	slab_pool_destroy(pool);
 }
 
@@ -145,4 +166,5 @@ static void test_view_refuses(void **state)
 }
 
 TEST_MAIN(cmocka_unit_test(test_sizes_and_reuse), cmocka_unit_test(test_ceiling_and_count),
+	  cmocka_unit_test(test_file_size_limit),
 	  cmocka_unit_test(test_what_is_written_is_seen), cmocka_unit_test(test_view_refuses))
