@@ -74,7 +74,7 @@ static enum err_code read_to_end(int fd, const char *path, struct buf *out, stru
 	struct stat st;
 	size_t chunk = fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size + 1 : READ_CHUNK;
 	for (;;) {
-		char probe;
+		char probe = 0;
 		size_t spare = out->capacity > out->len + 1 ? out->capacity - out->len - 1 : 0;
 		size_t room = MIN(spare ? spare : chunk, out->ceiling - out->len);
 		char *to = room ? buf_reserve(out, room) : &probe;

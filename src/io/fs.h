@@ -9,15 +9,16 @@ must_check enum err_code fs_mkdirs(const char *path, struct err *err);
 must_check enum err_code fs_read(const char *path, struct buf *out, struct err *err);
 /* Temporary file beside it, sync, rename, sync of the folder. Only kill -9 leaves the temporary file behind. */
 #define FS_TEMPORARY_PREFIX ".dlhub-"
-must_check enum err_code fs_write_durable(const char *path, const void *data, size_t len, unsigned int mode, struct err *err);
+must_check enum err_code fs_write_durable(const char *path, const void *data, size_t len, unsigned int mode,
+					  struct err *err);
 must_check enum err_code fs_sync_dir(const char *path, struct err *err);
 /* Removes a file or a whole tree; never follows links; absent is fine. */
 must_check enum err_code fs_remove_tree(const char *path, struct err *err);
 bool fs_exists(const char *path);
 /* Bytes of all regular files below; -1: it cannot be read. */
 int64_t fs_tree_bytes(const char *path);
-/* Calls each regular file below `path` with its path relative to it, in strcmp() order of the whole path. Links are
- * neither followed nor listed. Returns the first error of `each`. ERR_OUT_OF_RANGE: deeper than FS_DEPTH_MAX folders. */
+/* Calls each regular file below `path` with its path relative to it, in strcmp() order of the whole path. Links
+ * are neither followed nor listed. Returns the first error of `each`. ERR_OUT_OF_RANGE: deeper than FS_DEPTH_MAX. */
 #define FS_DEPTH_MAX 128u
 typedef enum err_code (*fs_each_fn)(void *context, const char *relative, int64_t bytes, struct err *err);
 must_check enum err_code fs_each_file(const char *path, fs_each_fn each, void *context, struct err *err);

@@ -196,7 +196,8 @@ static enum err_code list_entry(struct listing *listing, int parent, const char 
 	if (!S_ISDIR(st.st_mode))
 		return ERR_OK;
 	if (depth >= FS_DEPTH_MAX)
-		return err_set(err, ERR_OUT_OF_RANGE, "'%s/%s' lies deeper than %u folders", top, relative, FS_DEPTH_MAX);
+		return err_set(err, ERR_OUT_OF_RANGE, "'%s/%s' lies deeper than %u folders", top, relative,
+			       FS_DEPTH_MAX);
 	DIR *folder = open_folder(parent, name);
 	if (!folder)
 		return err_errno(err, errno, "opening folder '%s/%s'", top, relative);

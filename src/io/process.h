@@ -19,8 +19,8 @@ struct process_options {
 struct process;
 /* `status` as wait(2) gives it. */
 typedef void (*process_exit_fn)(void *context, int status);
-must_check enum err_code process_start(struct loop *loop, const struct process_options *options, process_exit_fn on_exit,
-				       void *context, struct process **ret, struct err *err);
+must_check enum err_code process_start(struct loop *loop, const struct process_options *options,
+				       process_exit_fn on_exit, void *context, struct process **ret, struct err *err);
 int process_pid(const struct process *process);
 /* Sends the signal to the whole process group. */
 void process_kill(struct process *process, int signum);

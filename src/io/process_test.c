@@ -153,7 +153,8 @@ static void test_descriptors(void **state)
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	assert_int_equal(dup2(ends[1], 0), 0);
 	close(ends[1]);
-	struct process *process = start(OPTIONS(.argv = SHELL("cat; echo out; echo err >&2"), .stdout_fd = 0, .stderr_fd = 0));
+	struct process *process =
+		start(OPTIONS(.argv = SHELL("cat; echo out; echo err >&2"), .stdout_fd = 0, .stderr_fd = 0));
 	assert_int_equal(dup2(saved, 0), 0);
 	read_all(ends[0], text, sizeof(text));
 	assert_string_equal(text, "out\nerr\n");
@@ -172,7 +173,8 @@ static void test_session_and_signals(void **state)
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, &before);
 	void (*handler)(int) = signal(SIGPIPE, SIG_IGN);
-	run(OPTIONS(.argv = SHELL("read pid comm st ppid pgrp session rest </proc/$$/stat; echo $((pid==pgrp)) $((pid==session));"
+	run(OPTIONS(.argv = SHELL("read pid comm st ppid pgrp session rest </proc/$$/stat;"
+				  "echo $((pid==pgrp)) $((pid==session));"
 				  "grep -E 'Sig(Blk|Ign)' /proc/self/status")),
 	    text, sizeof(text));
 	signal(SIGPIPE, handler);
@@ -248,7 +250,8 @@ static void test_dies_with_its_parent(void **state)
 	pid_t hub = fork();
 	if (hub == 0) {
 		struct process *process;
-		struct process_options options = OPTIONS(.argv = SHELL("echo up; exec sleep 1000"), .stdout_fd = ends[1]);
+		struct process_options options =
+			OPTIONS(.argv = SHELL("echo up; exec sleep 1000"), .stdout_fd = ends[1]);
 		struct loop *own;
 		if (loop_create(&own, NULL) == ERR_OK &&
 		    process_start(own, &options, on_exit_seen, NULL, &process, NULL) == ERR_OK)

@@ -61,8 +61,9 @@ static enum err_code slab_make(size_t size, struct slab *ret, struct err *err)
 	/* Asked first: growing a file past this limit would kill the process (SIGXFSZ). */
 	struct rlimit largest;
 	if (getrlimit(RLIMIT_FSIZE, &largest) == 0 && largest.rlim_cur < size)
-		return err_set(err, ERR_RESOURCE_EXHAUSTED, "a slab of %zu bytes: this process may write %llu (RLIMIT_FSIZE)",
-			       size, (unsigned long long)largest.rlim_cur);
+		return err_set(err, ERR_RESOURCE_EXHAUSTED,
+			       "a slab of %zu bytes: this process may write %llu (RLIMIT_FSIZE)", size,
+			       (unsigned long long)largest.rlim_cur);
 	_cleanup_close_ int fd = open_memfd();
 	if (fd < 0 || ftruncate(fd, (off_t)size) < 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
@@ -98,7 +99,8 @@ static enum err_code add_slab(struct slab_pool *pool, size_t size, struct slab *
 			       (long long)pool->total_bytes, (long long)pool->ceiling_bytes);
 	if (pool->count == SLAB_COUNT_MAX)
 		return err_set(err, ERR_RESOURCE_EXHAUSTED,
-			       "no shared memory for %zu bytes of tensors: all %u slabs are taken", size, SLAB_COUNT_MAX);
+			       "no shared memory for %zu bytes of tensors: all %u slabs are taken", size,
+			       SLAB_COUNT_MAX);
 	struct slab *slab = &pool->slabs[pool->count];
 	enum err_code code = slab_make(rounded, slab, err);
 	if (code != ERR_OK)
@@ -190,8 +192,9 @@ enum err_code slab_view_add(struct slab_view *view, uint32_t slab, int fd, size_
 	if (size == 0 || size > INT64_MAX)
 		return err_set(err, ERR_INVALID_ARGUMENT, "slab %u has an impossible size", slab);
 	if ((int64_t)size > view->ceiling_bytes - view->total_bytes)
-		return err_set(err, ERR_RESOURCE_EXHAUSTED, "slab %u of %zu bytes: the peer may have %lld bytes in all", slab,
-			       size, (long long)view->ceiling_bytes);
+		return err_set(err, ERR_RESOURCE_EXHAUSTED,
+			       "slab %u of %zu bytes: the peer may have %lld bytes in all", slab, size,
+			       (long long)view->ceiling_bytes);
 	enum err_code code = check_memfd(taken, size, err);
 	if (code != ERR_OK)
 		return code;

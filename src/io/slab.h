@@ -10,8 +10,8 @@
 #define SLAB_COUNT_MAX 256u /* of one pool, and of one view: numbers run from 0 */
 
 /* Slabs that this side writes. None is given back before the pool goes, so a ceiling of twice the largest tensor keeps
- * the small ones from shutting the large ones out. RLIMIT_FSIZE bounds a slab too: a worker's sandbox_options.file_bytes
- * must be no less than the largest that it is to write. */
+ * the small ones from shutting the large ones out. RLIMIT_FSIZE bounds a slab too: file_bytes of a worker's
+ * sandbox_options must be no less than the largest that it is to write. */
 struct slab_pool;
 struct slab_pool *slab_pool_create(int64_t ceiling_bytes);
 void slab_pool_destroy(struct slab_pool *pool);
