@@ -1,0 +1,415 @@
+#include "worker/loop.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "io/slab.h"
+#include "worker/inbox.h"
+#include "worker/reply.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LOOP_SLABS_DEFAULT (1ll << 30)
+#define LOOP_OUT_MAX (4 * (size_t)FRAME_LENGTH_MAX)
+#define LOOP_OUT_FULL (1u << 20) /* goes out without waiting for more */
+#define LOOP_ARENA_MAX (1u << 30)
+#define LOOP_JSON_DEPTH 512
+#define LOOP_CANCELLED_MAX 1024
+
+struct worker_loop {
+	const struct worker_shim *shim;
+	const struct worker_options *options;
+	struct inbox inbox;
+	struct buf out;
+	struct slab_pool *pool; /* what we write */
+	struct slab_view *view; /* what the hub writes */
+	size_t slabs_out;	/* of ours, at the hub */
+	int64_t oldest_ns;	/* when the first reply in `out` was ready */
+	struct arena arena;	/* of the run */
+	uint32_t run_slabs[FRAME_TENSORS_MAX];
+	size_t run_slab_count;
+	uint64_t cancelled[LOOP_CANCELLED_MAX];
+	size_t cancelled_count;
+};
+
+/* --- SIGTERM: at once while idle, after the run otherwise --- */
+
+static volatile sig_atomic_t loop_busy, loop_stopping;
+
+static void loop_on_sigterm(int signum)
+{
+	if (!loop_busy)
+		_exit(0);
+	loop_stopping = 1;
+}
+
+/* --- towards the hub --- */
+
+static enum err_code loop_send(int fd, const char *data, size_t len, int pass_fd, struct err *err)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+
+	while (len) {
+		struct iovec iov = { (void *)data, len };
+		struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+		if (pass_fd >= 0) {
+			message.msg_control = &control;
+			message.msg_controllen = sizeof(control);
+			struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+			c->cmsg_level = SOL_SOCKET;
+			c->cmsg_type = SCM_RIGHTS;
+			c->cmsg_len = CMSG_LEN(sizeof(int));
+			memcpy(CMSG_DATA(c), &pass_fd, sizeof(int));
+		}
+		ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
+			return err_set(err, ERR_UNAVAILABLE, "the hub has closed the socket");
+		if (n < 0)
+			return err_errno(err, errno, "writing to the hub");
+		pass_fd = -1;
+		data += n;
+		len -= (size_t)n;
+	}
+	return ERR_OK;
+}
+
+static enum err_code loop_flush(struct worker_loop *loop, struct err *err)
+{
+	if (loop->out.overflowed)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for the replies of this worker");
+	if (!loop->out.len)
+		return ERR_OK;
+	enum err_code code = loop_send(loop->inbox.fd, loop->out.data, loop->out.len, -1, err);
+	if (loop->out.capacity > LOOP_OUT_FULL) {
+		buf_done(&loop->out);
+		buf_init(&loop->out, LOOP_OUT_MAX);
+	} else {
+		buf_clear(&loop->out);
+	}
+	return code;
+}
+
+static enum err_code loop_announce(void *context, uint32_t slab, size_t size, int fd, struct err *err)
+{
+	struct worker_loop *loop = context;
+	struct slab_frame frame = { .slab = slab, .size_bytes = size };
+	struct frame_header header = { .type = FRAME_SLAB, .length = sizeof(frame) };
+	char bytes[sizeof(header) + sizeof(frame)];
+	enum err_code code = loop_flush(loop, err);
+
+	memcpy(bytes, &header, sizeof(header));
+	memcpy(bytes + sizeof(header), &frame, sizeof(frame));
+	return code != ERR_OK ? code : loop_send(loop->inbox.fd, bytes, sizeof(bytes), fd, err);
+}
+
+void worker_log(struct worker_loop *loop, const char *fmt, ...)
+{
+	char text[4096];
+	va_list args;
+
+	va_start(args, fmt);
+	int n = vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (n <= 0)
+		return;
+	struct frame_header header = { .type = FRAME_LOG, .length = (uint32_t)MIN((size_t)n, sizeof(text) - 1) };
+	/* A failure leaves out.overflowed set, which loop_flush() reports. */
+	(void)frame_encode(&loop->out, &header, text);
+}
+
+/* --- from the hub --- */
+
+static enum err_code loop_steer(struct worker_loop *loop, const struct frame_header *header, const uint8_t *payload,
+				struct err *err)
+{
+	struct slab_frame slab = { 0 };
+
+	if (header->type == FRAME_SLAB || header->type == FRAME_RELEASE) {
+		if (header->length != sizeof(slab))
+			return err_set(err, ERR_INVALID_ARGUMENT, "a slab frame of %u bytes", header->length);
+		memcpy(&slab, payload, sizeof(slab));
+	}
+	switch (header->type) {
+	case FRAME_SLAB: {
+		int fd = inbox_take_fd(&loop->inbox);
+		if (fd < 0)
+			return err_set(err, ERR_INVALID_ARGUMENT, "slab %u came without its descriptor", slab.slab);
+		return slab_view_add(loop->view, slab.slab, fd, slab.size_bytes, err);
+	}
+	case FRAME_RELEASE:
+		if (!loop->slabs_out || !slab_release(loop->pool, slab.slab))
+			return err_set(err, ERR_INVALID_ARGUMENT, "the hub gave back slab %u, which it does not have",
+				       slab.slab);
+		loop->slabs_out--;
+		return ERR_OK;
+	case FRAME_CANCEL:
+		if (loop->cancelled_count < LOOP_CANCELLED_MAX && inbox_has_run(&loop->inbox, header->run))
+			loop->cancelled[loop->cancelled_count++] = header->run;
+		return ERR_OK;
+	case FRAME_LOAD:
+	case FRAME_RUN:
+		return ERR_OK; /* in their turn */
+	default:
+		return err_set(err, ERR_INVALID_ARGUMENT, "a frame of type %u, which is not the hub's to send", header->type);
+	}
+}
+
+/* Waits for bytes and handles what steers. */
+static enum err_code loop_receive(struct worker_loop *loop, struct err *err)
+{
+	struct frame_header header;
+	const uint8_t *payload;
+
+	if (loop->shim->before_wait)
+		loop->shim->before_wait(loop->shim->context);
+	enum err_code code = inbox_receive(&loop->inbox, err);
+	if (loop->shim->after_wait)
+		loop->shim->after_wait(loop->shim->context);
+	int found = 0;
+	while (code == ERR_OK && (found = inbox_scan(&loop->inbox, &header, &payload)) > 0)
+		code = loop_steer(loop, &header, payload, err);
+	if (code == ERR_OK && found < 0)
+		code = err_set(err, ERR_INVALID_ARGUMENT, "what came from the hub is no frame");
+	return code;
+}
+
+/* The next LOAD or RUN in its order: what steers was handled when it came. */
+static bool loop_next(struct worker_loop *loop, struct frame_header *ret, const uint8_t **ret_payload)
+{
+	while (inbox_next(&loop->inbox, ret, ret_payload))
+		if (ret->type == FRAME_LOAD || ret->type == FRAME_RUN)
+			return true;
+	return false;
+}
+
+/* reply_wait_fn: all slabs are at the hub. */
+static enum err_code loop_wait_for_slabs(void *context, struct err *err)
+{
+	struct worker_loop *loop = context;
+	enum err_code code = loop_flush(loop, err);
+
+	while (code == ERR_OK) {
+		size_t before = loop->slabs_out;
+		code = loop_receive(loop, err);
+		if (code == ERR_CANCELLED && !loop_stopping)
+			code = ERR_OK; /* some other signal */
+		if (loop->slabs_out < before)
+			break;
+	}
+	return code;
+}
+
+/* frame_slab_fn: also notes which slabs the run holds. */
+static bool loop_slab(void *context, uint32_t slab, uint8_t **ret_data, size_t *ret_size)
+{
+	struct worker_loop *loop = context;
+
+	if (!slab_view_get(loop->view, slab, ret_data, ret_size))
+		return false;
+	for (size_t i = 0; i < loop->run_slab_count; i++)
+		if (loop->run_slabs[i] == slab)
+			return true;
+	if (loop->run_slab_count == FRAME_TENSORS_MAX)
+		return false;
+	loop->run_slabs[loop->run_slab_count++] = slab;
+	return true;
+}
+
+static bool loop_was_cancelled(struct worker_loop *loop, uint64_t run)
+{
+	for (size_t i = 0; i < loop->cancelled_count; i++) {
+		if (loop->cancelled[i] == run) {
+			loop->cancelled[i] = loop->cancelled[--loop->cancelled_count];
+			return true;
+		}
+	}
+	return false;
+}
+
+/* --- one run --- */
+
+static enum err_code loop_decode(struct worker_loop *loop, const struct frame_header *header, const uint8_t *payload,
+				 struct run_frame *ret, struct err *err)
+{
+	/* Tensors lie at multiples of 16 in the payload; frames behind the first may start anywhere. */
+	if ((uintptr_t)payload % 16) {
+		uint8_t *copy = arena_try(&loop->arena, header->length);
+		if (!copy)
+			return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for a run of %u bytes", header->length);
+		memcpy(copy, payload, header->length);
+		payload = copy;
+	}
+	return frame_decode_run(payload, header->length, &loop->arena, loop_slab, loop, ret, err);
+}
+
+static enum err_code loop_execute(struct worker_loop *loop, const struct frame_header *header, const uint8_t *payload,
+				  struct worker_reply *reply, struct err *err)
+{
+	struct run_frame frame;
+	enum err_code code = loop_decode(loop, header, payload, &frame, err);
+
+	if (code != ERR_OK)
+		return err_wrap(err, "the hub sent a run that the worker cannot read");
+	if (loop->cancelled_count && loop_was_cancelled(loop, header->run))
+		return err_set(err, ERR_CANCELLED, "cancelled before it started");
+	int64_t started_ns = clock_ns();
+	if (header->deadline_ns && (uint64_t)started_ns > header->deadline_ns)
+		return err_set(err, ERR_DEADLINE_EXCEEDED, "the deadline had passed before the run started");
+	struct worker_run run = {
+		.frame = &frame,
+		.arena = &loop->arena,
+		.loop = loop,
+		.deadline_ns = (int64_t)header->deadline_ns,
+		.wants_output = header->flags & FRAME_WANTS_OUTPUT,
+	};
+	code = loop->shim->run(loop->shim->context, &run, reply, err);
+	int64_t ended_ns = clock_ns();
+	if (!loop->out.len)
+		loop->oldest_ns = ended_ns;
+	return code != ERR_OK ? code : reply_encode_result(reply, &loop->out, header->run, ended_ns - started_ns, err);
+}
+
+static void loop_run_one(struct worker_loop *loop, const struct frame_header *header, const uint8_t *payload)
+{
+	struct err err = ERR_INIT;
+	struct worker_reply reply = {
+		.arena = &loop->arena,
+		.pool = loop->pool,
+		.announce = loop_announce,
+		.wait = loop_wait_for_slabs,
+		.context = loop,
+		.slabs_out = &loop->slabs_out,
+	};
+
+	inbox_hold(&loop->inbox);
+	loop->run_slab_count = 0;
+	if (loop_execute(loop, header, payload, &reply, &err) != ERR_OK)
+		reply_encode_error(&reply, &loop->out, header->run, &err);
+	for (size_t i = 0; i < loop->run_slab_count; i++) {
+		struct slab_frame slab = { .slab = loop->run_slabs[i] };
+		struct frame_header release = { .type = FRAME_RELEASE, .length = sizeof(slab) };
+		(void)frame_encode(&loop->out, &release, &slab); /* as in worker_log() */
+	}
+	inbox_release(&loop->inbox);
+	arena_done(&loop->arena);
+	err_done(&err);
+}
+
+/* --- the whole --- */
+
+static enum err_code loop_load(struct worker_loop *loop, struct err *err)
+{
+	struct frame_header header;
+	const uint8_t *payload;
+	enum err_code code = ERR_OK;
+
+	while (!loop_next(loop, &header, &payload))
+		if ((code = loop_receive(loop, err)) != ERR_OK)
+			return code;
+	if (header.type != FRAME_LOAD)
+		return err_set(err, ERR_INVALID_ARGUMENT, "the hub's first frame is of type %u, not LOAD", header.type);
+	_cleanup_json_ json_t *load = NULL;
+	code = json_read((const char *)payload, header.length, LOOP_JSON_DEPTH, "the LOAD frame", &load, err);
+	if (code != ERR_OK)
+		return code;
+	json_int_t version = json_integer_value(json_object_get(load, "frame_version"));
+	if (version != FRAME_VERSION) {
+		err_set(err, ERR_FAILED_PRECONDITION, "the hub speaks version %lld of the worker protocol, this worker %u",
+			(long long)version, FRAME_VERSION);
+		return err_advise(err, "install dlhubd and its workers from the same release");
+	}
+	if (loop->options->directory)
+		json_object_set_new(load, "directory", json_string(loop->options->directory));
+	_cleanup_json_ json_t *ready = json_object();
+	int64_t started_ms = clock_ms();
+	code = loop->shim->load(loop->shim->context, loop, load, ready, err);
+	if (code != ERR_OK)
+		return code;
+	json_object_set_new(ready, "frame_version", json_integer(FRAME_VERSION));
+	json_object_set_new(ready, "load_ms", json_integer(clock_ms() - started_ms));
+	_cleanup_free_ char *text = json_dumps(ready, JSON_COMPACT);
+	header = (struct frame_header){ .type = FRAME_READY, .length = (uint32_t)strlen(text) };
+	(void)frame_encode(&loop->out, &header, text); /* as in worker_log() */
+	return loop_flush(loop, err);
+}
+
+static enum err_code loop_serve(struct worker_loop *loop, struct err *err)
+{
+	struct frame_header header;
+	const uint8_t *payload;
+	enum err_code code = ERR_OK;
+
+	while (code == ERR_OK && !loop_stopping) {
+		if (loop_next(loop, &header, &payload)) {
+			if (header.type != FRAME_RUN)
+				return err_set(err, ERR_INVALID_ARGUMENT, "a second LOAD frame");
+			loop_run_one(loop, &header, payload);
+			if (loop->out.len > LOOP_OUT_FULL || clock_ns() - loop->oldest_ns > WORKER_REPLY_DELAY_NS)
+				code = loop_flush(loop, err);
+			continue;
+		}
+		code = loop_flush(loop, err);
+		if (code == ERR_OK) {
+			loop_busy = 0;
+			code = loop_receive(loop, err);
+			loop_busy = 1;
+			if (code == ERR_CANCELLED)
+				code = ERR_OK;
+		}
+	}
+	return code != ERR_OK ? code : loop_flush(loop, err);
+}
+
+int worker_loop_run(int fd, const struct worker_shim *shim, const struct worker_options *options)
+{
+	struct worker_loop *loop = NEW(struct worker_loop);
+	int64_t slab_bytes = options->slab_bytes ? options->slab_bytes : LOOP_SLABS_DEFAULT;
+	struct sigaction on_term = { .sa_handler = loop_on_sigterm };
+	struct err err = ERR_INIT;
+	int status = 0;
+
+	loop->shim = shim;
+	loop->options = options;
+	inbox_init(&loop->inbox, fd);
+	buf_init(&loop->out, LOOP_OUT_MAX);
+	arena_init(&loop->arena, LOOP_ARENA_MAX);
+	loop->pool = slab_pool_create(slab_bytes);
+	loop->view = slab_view_create(slab_bytes);
+	sigaction(SIGTERM, &on_term, NULL);
+
+	enum err_code code = loop_load(loop, &err);
+	if (code != ERR_OK && code != ERR_UNAVAILABLE) {
+		struct worker_reply reply = { .arena = &loop->arena };
+		struct err unsent = ERR_INIT;
+		reply_encode_error(&reply, &loop->out, 0, &err);
+		if (loop_flush(loop, &unsent) != ERR_OK)
+			log_error("could not tell the hub: %s", err_text(&unsent));
+		err_done(&unsent);
+	}
+	if (code == ERR_OK) {
+		loop_busy = 1;
+		code = loop_serve(loop, &err);
+	}
+	if (code != ERR_OK && code != ERR_UNAVAILABLE) {
+		log_error("worker: %s", err_text(&err));
+		status = err_code_exit(code);
+	}
+	err_done(&err);
+	slab_view_destroy(loop->view);
+	slab_pool_destroy(loop->pool);
+	buf_done(&loop->out);
+	inbox_done(&loop->inbox);
+	arena_done(&loop->arena);
+	free(loop);
+	return status;
+}

@@ -1,0 +1,107 @@
+/* dlhub-worker-native: serves one ONNX or SavedModel over descriptor 3, behind the walls of the sandbox. */
+#include "worker/loop.h"
+#include "worker/memory.h"
+#include "worker/native.h"
+
+#include "base/log.h"
+#include "io/sandbox.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+static const char usage[] =
+	"usage: dlhub-worker-native --model DIR --memory BYTES [--network]\n"
+	"\n"
+	"Serves the ONNX file or TensorFlow SavedModel in DIR with OpenVINO. dlhubd starts it, with a Unix stream\n"
+	"socket as descriptor 3 that speaks the frames of api/worker-frames.md.\n";
+
+struct arguments {
+	const char *model;
+	int64_t memory_bytes;
+	bool network;
+};
+
+static bool parse_arguments(int argc, char **argv, struct arguments *ret)
+{
+	static const struct option options[] = {
+		{ "model", required_argument, NULL, 'm' },
+		{ "memory", required_argument, NULL, 'b' },
+		{ "network", no_argument, NULL, 'n' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'm') {
+			ret->model = optarg;
+		} else if (c == 'b') {
+			if (!str_parse_i64(optarg, 0, INT64_MAX, &ret->memory_bytes)) {
+				fprintf(stderr, "dlhub-worker-native: --memory %s is no number of bytes\n", optarg);
+				return false;
+			}
+		} else if (c == 'n') {
+			ret->network = true;
+		} else if (c == 'h') {
+			fputs(usage, stdout);
+			exit(0);
+		} else {
+			return false;
+		}
+	}
+	return ret->model && optind == argc;
+}
+
+static enum err_code enter_sandbox(const struct arguments *arguments, const char **ret_model, struct err *err)
+{
+	_cleanup_free_ char *libraries = native_library_folder();
+	static struct sandbox_path paths[2];
+	size_t count = 0;
+	unsigned int parts;
+
+	if (!libraries)
+		return err_set(err, ERR_INTERNAL, "cannot tell where OpenVINO's libraries are");
+	paths[count++] = (struct sandbox_path){ .outside = arguments->model, .inside = "/model" };
+	paths[count++] = (struct sandbox_path){ .outside = libraries, .executable = true };
+	struct sandbox_options options = {
+		.paths = paths,
+		.path_count = count,
+		.memory_bytes = arguments->memory_bytes,
+		.network = arguments->network,
+	};
+	enum err_code code = sandbox_enter(&options, &parts, err);
+	if (code == ERR_OK)
+		*ret_model = sandbox_path_resolve(&paths[0], parts);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments arguments = { 0 };
+	struct err err = ERR_INIT;
+	const char *directory = NULL;
+
+	memory_prepare();
+	if (!parse_arguments(argc, argv, &arguments)) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	int type;
+	socklen_t size = sizeof(type);
+	if (getsockopt(WORKER_SOCKET, SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
+		fprintf(stderr, "dlhub-worker-native: descriptor %d is no socket; dlhubd starts this program\n", WORKER_SOCKET);
+		return 2;
+	}
+	if (enter_sandbox(&arguments, &directory, &err) != ERR_OK) {
+		log_error("dlhub-worker-native: %s", err_text(&err));
+		int status = err_code_exit(err.code);
+		err_done(&err);
+		return status;
+	}
+	_cleanup_(native_destroyp) struct native *native = native_create();
+	const struct worker_shim shim = { .context = native, .load = native_load, .run = native_run };
+	const struct worker_options options = { .directory = directory };
+	return worker_loop_run(WORKER_SOCKET, &shim, &options);
+}
