@@ -22,5 +22,6 @@ int64_t fs_tree_bytes(const char *path);
 #define FS_DEPTH_MAX 128u
 typedef enum err_code (*fs_each_fn)(void *context, const char *relative, int64_t bytes, struct err *err);
 must_check enum err_code fs_each_file(const char *path, fs_each_fn each, void *context, struct err *err);
-/* An exclusive flock on the file, held while the descriptor is open. ERR_FAILED_PRECONDITION: held by another process. */
+/* An exclusive flock on the file, held while the descriptor is open; the file then tells the holder's process
+ * number. ERR_FAILED_PRECONDITION: another process holds it. */
 must_check enum err_code fs_lock(const char *path, int *ret_fd, struct err *err);

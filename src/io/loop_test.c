@@ -290,6 +290,7 @@ static void test_lag(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 TEST_MAIN(T(test_posts_run_in_order_and_later), T(test_post_from_another_thread),
-	  T(test_destroy_runs_what_was_posted), T(test_stop_before_run), T(test_timers), T(test_watch), T(test_watch_error_is_told_once), T(test_watch_refuses),
+	  T(test_destroy_runs_what_was_posted), T(test_stop_before_run), T(test_timers), T(test_watch),
+	  T(test_watch_error_is_told_once), T(test_watch_refuses),
 	  T(test_hooks_run_in_order_each_turn),
 	  T(test_no_wait_from_within_a_hook), T(test_signal), T(test_lag))
