@@ -155,7 +155,9 @@ static enum err_code native_describe(struct native_port *port, struct err *err)
 	port->shape = (struct tensor){ .name = port->argument->name, .dtype = port->dtype };
 	if (ov_port_get_partial_shape(port->port, &shape) != OK)
 		return native_error(err, ERR_UNIMPLEMENTED, "asking for the shape of an input or output");
-	port->is_static = !ov_partial_shape_is_dynamic(shape) && shape.rank.max <= TENSOR_RANK_MAX;
+	/* OpenVINO's C interface calls a scalar dynamic. */
+	port->is_static = (shape.rank.min == 0 && shape.rank.max == 0) ||
+			  (!ov_partial_shape_is_dynamic(shape) && shape.rank.max <= TENSOR_RANK_MAX);
 	if (port->is_static) {
 		int64_t count;
 		port->shape.rank = (uint32_t)shape.rank.max;

@@ -142,8 +142,10 @@ static enum err_code native_copy_output(struct native *native, struct native_por
 	void *data = NULL;
 	enum err_code code = ERR_OK;
 
+	/* It refuses to tell the shape of a scalar; `shape` stays empty then, as it should be. */
 	if (ov_infer_request_get_tensor_by_const_port(native->request, port->port, &output) != OK ||
-	    ov_tensor_get_shape(output, &shape) != OK || ov_tensor_get_byte_size(output, &tensor.len) != OK ||
+	    ov_tensor_get_byte_size(output, &tensor.len) != OK ||
+	    (ov_tensor_get_shape(output, &shape) != OK && tensor.len != dtype_size(tensor.dtype)) ||
 	    (tensor.len && ov_tensor_data(output, &data) != OK))
 		code = native_error(err, ERR_INTERNAL, "fetching an output");
 	else if (shape.rank > TENSOR_RANK_MAX)
