@@ -26,8 +26,9 @@ struct worker_events {
 	void (*on_ready)(void *context, struct worker *worker, struct str ready);
 	/* One run ended. `run` is the one given; outputs or error are already in it. */
 	void (*on_run_done)(void *context, struct worker *worker, struct run *run);
-	/* It is gone: of the runs it held, none has been completed; `why` says what happened ("was killed by SIGSEGV"; the
-	 * load error). The worker is freed after this returns. */
+	/* It is gone. `runs` are what it still held, in the order in which they were sent (it works in that order, so
+	 * the first is the one it was at); none has been completed. `why` says what happened ("was killed by
+	 * SIGSEGV"; the load error). The worker is freed after this returns. */
 	void (*on_gone)(void *context, struct worker *worker, struct run **runs, size_t count, const struct err *why);
 	void *context;
 };
@@ -37,10 +38,13 @@ struct executor_ops {
 			       struct worker **ret, struct err *err);
 	/* Lends the run until on_run_done or on_gone. Frames of one loop turn go out in one write. */
 	enum err_code (*send)(struct worker *worker, struct run *run, struct err *err);
-	/* The run's caller has gone: a worker that is at it is killed, one that has it queued drops it. on_run_done comes with ERR_CANCELLED. */
+	/* Takes the run back at once: the worker is told, what it still answers is dropped, and on_run_done is not
+	 * called for it. */
 	void (*cancel)(struct worker *worker, struct run *run);
 	/* Ends it: SIGTERM after its runs, SIGKILL where `now`. on_gone comes. */
 	void (*stop)(struct worker *worker, bool now);
+	/* Kills and frees it without any further event: for the end of the scheduler. */
+	void (*abandon)(struct worker *worker);
 };
 
 struct executor {

@@ -31,3 +31,7 @@ struct run {
 	struct str metadata; /* JSON object text: stdout, stderr, ... or empty */
 	int64_t started_ns, run_ns; /* when it was sent; time inside the worker */
 };
+
+/* Returned owned, zeroed, with an arena of that ceiling. */
+struct run *run_create(size_t ceiling_bytes);
+void run_destroy(struct run *run);

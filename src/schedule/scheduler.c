@@ -1,0 +1,486 @@
+#include "schedule/scheduler.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define CREDIT_WINDOW_NS 200000
+#define CREDIT_MAX 64
+#define SWEEP_MS 20
+#define FAILED_START_NS 2000000000ll /* how long a version that could not be loaded is not tried again */
+
+struct run_queue {
+	struct run *head, *tail;
+	size_t count;
+};
+
+struct replica {
+	struct replica *next;
+	struct replicas *set;
+	struct worker *worker;
+	struct run_queue sent; /* in the order in which it works */
+	bool ready, stopping;
+	int64_t idle_since_ns;
+	bool late; /* stopped because the run it was at passed its deadline */
+};
+
+struct replicas {
+	unsigned int refs; /* of servables and runs; the list itself keeps it while it has workers or runs */
+	struct replicas *next, *previous;
+	struct scheduler *scheduler;
+	struct servable *servable; /* borrowed of the newest run's; only used while one waits */
+	char *key;
+	struct run_queue waiting;
+	struct replica *workers;
+	int64_t mean_run_ns;
+	struct err failed; /* why the last start failed */
+	int64_t failed_until_ns;
+	bool retired;
+};
+
+struct scheduler {
+	struct loop *loop;
+	const struct settings *settings;
+	struct executor *executor;
+	struct replicas *sets;
+	struct timer *sweep, *idle;
+	size_t worker_count, run_count;
+	struct run_queue refused; /* to be completed with their error on the next turn */
+	bool refused_posted, draining;
+	loop_fn drained;
+	void *drained_context;
+	struct timer *drain_timer;
+};
+
+static void queue_push(struct run_queue *queue, struct run *run)
+{
+	run->next = NULL;
+	*(queue->tail ? &queue->tail->next : &queue->head) = run;
+	queue->tail = run;
+	queue->count++;
+}
+
+static void queue_push_front(struct run_queue *queue, struct run *run)
+{
+	run->next = queue->head;
+	queue->head = run;
+	if (!queue->tail)
+		queue->tail = run;
+	queue->count++;
+}
+
+static struct run *queue_pop(struct run_queue *queue)
+{
+	struct run *run = queue->head;
+	if (!run)
+		return NULL;
+	queue->head = run->next;
+	if (!queue->head)
+		queue->tail = NULL;
+	queue->count--;
+	run->next = NULL;
+	return run;
+}
+
+static void queue_remove(struct run_queue *queue, struct run *run)
+{
+	struct run *before = NULL;
+	for (struct run *at = queue->head; at != run; at = at->next)
+		before = at;
+	*(before ? &before->next : &queue->head) = run->next;
+	if (queue->tail == run)
+		queue->tail = before;
+	queue->count--;
+	run->next = NULL;
+}
+
+/* --- life of a version's set --- */
+
+static void set_free_if_unused(struct replicas *set)
+{
+	if (set->refs || set->workers || set->waiting.head)
+		return;
+	struct scheduler *scheduler = set->scheduler;
+	*(set->previous ? &set->previous->next : &scheduler->sets) = set->next;
+	if (set->next)
+		set->next->previous = set->previous;
+	err_done(&set->failed);
+	free(set->key);
+	free(set);
+}
+
+static void set_unref(struct replicas *set)
+{
+	set->refs--;
+	set_free_if_unused(set);
+}
+
+static struct replicas *set_of(struct scheduler *scheduler, struct servable *servable)
+{
+	if (servable->replicas)
+		return servable->replicas;
+	_cleanup_free_ char *key = xasprintf("%s/%s@%s", servable->owner, servable->name, servable->digest);
+	struct replicas *set = scheduler->sets;
+	while (set && strcmp(set->key, key) != 0)
+		set = set->next;
+	if (!set) {
+		set = NEW(struct replicas);
+		set->scheduler = scheduler;
+		set->key = TAKE(key);
+		set->next = scheduler->sets;
+		if (set->next)
+			set->next->previous = set;
+		scheduler->sets = set;
+	}
+	set->refs++;
+	servable->replicas = set;
+	servable->drop_replicas = set_unref;
+	return set;
+}
+
+/* --- completion --- */
+
+static void complete(struct scheduler *scheduler, struct run *run)
+{
+	scheduler->run_count--;
+	run->worker = NULL;
+	run->on_done(run->context, run);
+	if (scheduler->run_count == 0) {
+		timer_stop(scheduler->sweep);
+		if (scheduler->draining && scheduler->drained)
+			timer_start(scheduler->drain_timer, 0, 0);
+	}
+}
+
+static void fail(struct scheduler *scheduler, struct run *run, enum err_code code, const char *text, const char *hint)
+{
+	err_set(&run->err, code, "%s", text);
+	if (hint)
+		err_advise(&run->err, "%s", hint);
+	complete(scheduler, run);
+}
+
+static void on_refused(void *context)
+{
+	struct scheduler *scheduler = context;
+	scheduler->refused_posted = false;
+	for (struct run *run; (run = queue_pop(&scheduler->refused));)
+		complete(scheduler, run);
+}
+
+/* The run has its error; its caller hears of it on the next turn, never inside scheduler_submit(). */
+static void refuse(struct scheduler *scheduler, struct run *run)
+{
+	queue_push(&scheduler->refused, run);
+	if (!scheduler->refused_posted)
+		loop_post(scheduler->loop, on_refused, scheduler);
+	scheduler->refused_posted = true;
+}
+
+/* --- workers --- */
+
+static void dispatch(struct replicas *set);
+static const struct worker_events events_of;
+
+static void on_ready(void *context, struct worker *worker, struct str ready)
+{
+	struct replica *replica = context;
+	replica->ready = true;
+	replica->idle_since_ns = loop_now_ns(replica->set->scheduler->loop);
+	log_info("%s: worker ready " STR_FMT, replica->set->key, STR_ARG(ready));
+	dispatch(replica->set);
+}
+
+static void on_run_done(void *context, struct worker *worker, struct run *run)
+{
+	struct replica *replica = context;
+	struct replicas *set = replica->set;
+	queue_remove(&replica->sent, run);
+	if (run->run_ns > 0)
+		set->mean_run_ns = set->mean_run_ns ? (set->mean_run_ns * 7 + run->run_ns) / 8 : run->run_ns;
+	if (!replica->sent.head)
+		replica->idle_since_ns = loop_now_ns(set->scheduler->loop);
+	dispatch(set);
+	complete(set->scheduler, run);
+}
+
+static void on_gone(void *context, struct worker *worker, struct run **runs, size_t count, const struct err *why)
+{
+	struct replica *replica = context;
+	struct replicas *set = replica->set;
+	struct scheduler *scheduler = set->scheduler;
+	struct replica **at = &set->workers;
+	while (*at != replica)
+		at = &(*at)->next;
+	*at = replica->next;
+	scheduler->worker_count--;
+	set->refs++; /* completing runs may drop the last servable */
+
+	for (size_t i = count; i-- > 1;) /* not begun: they go back, in order */
+		queue_push_front(&set->waiting, runs[i]);
+	if (!replica->ready) {
+		/* It could not be loaded: nobody who waits will be served by trying again at once. */
+		log_warning("%s: worker did not start: %s", set->key, err_text(why));
+		err_set(&set->failed, why->code, "%s", err_text(why));
+		if (err_hint(why))
+			err_advise(&set->failed, "%s", err_hint(why));
+		set->failed_until_ns = loop_now_ns(scheduler->loop) + FAILED_START_NS;
+		for (struct run *run; (run = queue_pop(&set->waiting));)
+			fail(scheduler, run, why->code, err_text(why), err_hint(why));
+	} else if (count > 0) {
+		if (replica->late)
+			fail(scheduler, runs[0], ERR_DEADLINE_EXCEEDED, "the run did not end before its deadline and was stopped",
+			     "give it more time (timeout_s, or parameters.timeout in microseconds), up to limits.run_s");
+		else {
+			_cleanup_free_ char *text = xasprintf("the worker %s while it ran this", err_text(why));
+			log_warning("%s: %s", set->key, text);
+			fail(scheduler, runs[0], why->code, text,
+			     "its memory limit is worker.memory_bytes; the servable's owner finds more in its log");
+		}
+	}
+	free(replica);
+	dispatch(set);
+	set_unref(set);
+	/* Another version may have waited for a place. */
+	for (struct replicas *other = scheduler->sets, *next; other; other = next) {
+		next = other->next;
+		if (other->waiting.head && !other->workers)
+			dispatch(other);
+	}
+}
+
+static const struct worker_events events_of = { .on_ready = on_ready, .on_run_done = on_run_done, .on_gone = on_gone };
+
+/* Ends the worker that has been idle longest. */
+static bool evict_one(struct scheduler *scheduler)
+{
+	struct replica *oldest = NULL;
+	for (struct replicas *set = scheduler->sets; set; set = set->next)
+		for (struct replica *r = set->workers; r; r = r->next)
+			if (r->ready && !r->stopping && !r->sent.head && !set->waiting.head &&
+			    (!oldest || r->idle_since_ns < oldest->idle_since_ns))
+				oldest = r;
+	if (!oldest)
+		return false;
+	oldest->stopping = true;
+	scheduler->executor->ops->stop(oldest->worker, true);
+	return true;
+}
+
+static void start_worker(struct replicas *set)
+{
+	struct scheduler *scheduler = set->scheduler;
+	if (scheduler->worker_count >= (size_t)settings_int(scheduler->settings, SETTING_WORKER_MAX)) {
+		evict_one(scheduler); /* its on_gone dispatches again */
+		return;
+	}
+	struct replica *replica = NEW(struct replica);
+	replica->set = set;
+	struct worker_events events = events_of;
+	events.context = replica;
+	struct err err = ERR_INIT;
+	if (scheduler->executor->ops->start(scheduler->executor, &set->waiting.head->servable->spec, &events, &replica->worker,
+					    &err) != ERR_OK) {
+		log_error("%s: cannot start a worker: %s", set->key, err_text(&err));
+		for (struct run *run; (run = queue_pop(&set->waiting));) {
+			err_set(&run->err, err.code, "%s", err_text(&err));
+			refuse(scheduler, run);
+		}
+		err_done(&err);
+		free(replica);
+		return;
+	}
+	replica->next = set->workers;
+	set->workers = replica;
+	scheduler->worker_count++;
+}
+
+static size_t credit(const struct replicas *set)
+{
+	if (!set->mean_run_ns)
+		return 1;
+	int64_t runs = CREDIT_WINDOW_NS / set->mean_run_ns;
+	return (size_t)MAX(1, MIN(runs, CREDIT_MAX));
+}
+
+static void dispatch(struct replicas *set)
+{
+	struct scheduler *scheduler = set->scheduler;
+	size_t most = credit(set);
+	bool any = false;
+	for (struct replica *r = set->workers; r; r = r->next) {
+		any |= !r->stopping;
+		while (r->ready && !r->stopping && r->sent.count < most && set->waiting.head) {
+			struct run *run = queue_pop(&set->waiting);
+			struct err err = ERR_INIT;
+			run->started_ns = loop_now_ns(scheduler->loop);
+			if (scheduler->executor->ops->send(r->worker, run, &err) != ERR_OK) {
+				err_move(&run->err, &err);
+				refuse(scheduler, run);
+				continue;
+			}
+			run->worker = r->worker;
+			queue_push(&r->sent, run);
+		}
+	}
+	if (set->waiting.head && !any)
+		start_worker(set);
+}
+
+/* --- time --- */
+
+static void sweep_set(struct replicas *set, int64_t now)
+{
+	struct scheduler *scheduler = set->scheduler;
+	for (struct run *run = set->waiting.head, *next; run; run = next) {
+		next = run->next;
+		if (run->deadline_ns > now)
+			continue;
+		queue_remove(&set->waiting, run);
+		fail(scheduler, run, ERR_DEADLINE_EXCEEDED, "the run waited in the queue until its deadline",
+		     "the servable is busy: try again later, or give it more time");
+	}
+	for (struct replica *r = set->workers; r; r = r->next) {
+		if (!r->sent.head || r->stopping)
+			continue;
+		if (r->sent.head->deadline_ns <= now) {
+			r->stopping = r->late = true;
+			scheduler->executor->ops->stop(r->worker, true);
+			continue;
+		}
+		for (struct run *run = r->sent.head->next, *next; run; run = next) {
+			next = run->next;
+			if (run->deadline_ns > now)
+				continue;
+			queue_remove(&r->sent, run);
+			scheduler->executor->ops->cancel(r->worker, run);
+			fail(scheduler, run, ERR_DEADLINE_EXCEEDED, "the run waited for its worker until its deadline", NULL);
+		}
+	}
+}
+
+static void on_sweep(void *context)
+{
+	struct scheduler *scheduler = context;
+	int64_t now = loop_now_ns(scheduler->loop);
+	for (struct replicas *set = scheduler->sets, *next; set; set = next) {
+		next = set->next;
+		set->refs++;
+		sweep_set(set, now);
+		next = set->next;
+		set_unref(set);
+	}
+}
+
+static void on_idle_sweep(struct scheduler *scheduler)
+{
+	int64_t idle_ns = settings_int(scheduler->settings, SETTING_WORKER_IDLE_S) * 1000000000;
+	int64_t now = loop_now_ns(scheduler->loop);
+	for (struct replicas *set = scheduler->sets; set; set = set->next)
+		for (struct replica *r = set->workers; r; r = r->next)
+			if (r->ready && !r->stopping && !r->sent.head && (set->retired || now - r->idle_since_ns > idle_ns)) {
+				r->stopping = true;
+				scheduler->executor->ops->stop(r->worker, false);
+			}
+}
+
+static void on_idle_timer(void *context)
+{
+	on_idle_sweep(context);
+}
+
+static void on_drain_timer(void *context)
+{
+	struct scheduler *scheduler = context;
+	loop_fn done = scheduler->drained;
+	scheduler->drained = NULL;
+	if (done)
+		done(scheduler->drained_context);
+}
+
+/* --- interface --- */
+
+struct scheduler *scheduler_create(struct loop *loop, const struct settings *settings, struct executor *executor)
+{
+	struct scheduler *scheduler = NEW(struct scheduler);
+	scheduler->loop = loop;
+	scheduler->settings = settings;
+	scheduler->executor = executor;
+	scheduler->sweep = timer_create_on(loop, on_sweep, scheduler);
+	scheduler->drain_timer = timer_create_on(loop, on_drain_timer, scheduler);
+	scheduler->idle = timer_create_on(loop, on_idle_timer, scheduler);
+	timer_start(scheduler->idle, 1000, 1000);
+	return scheduler;
+}
+
+void scheduler_destroy(struct scheduler *scheduler)
+{
+	if (!scheduler)
+		return;
+	scheduler->drained = NULL;
+	on_refused(scheduler);
+	for (struct replicas *set = scheduler->sets, *next; set; set = next) {
+		next = set->next;
+		set->refs++;
+		for (struct replica *r; (r = set->workers);) {
+			for (struct run *run; (run = queue_pop(&r->sent));) {
+				scheduler->executor->ops->cancel(r->worker, run);
+				fail(scheduler, run, ERR_UNAVAILABLE, "the hub is ending", NULL);
+			}
+			set->workers = r->next;
+			scheduler->executor->ops->abandon(r->worker);
+			free(r);
+		}
+		for (struct run *run; (run = queue_pop(&set->waiting));)
+			fail(scheduler, run, ERR_UNAVAILABLE, "the hub is ending", NULL);
+		next = set->next;
+		set_unref(set);
+	}
+	timer_close(scheduler->sweep);
+	timer_close(scheduler->idle);
+	timer_close(scheduler->drain_timer);
+	free(scheduler);
+}
+
+enum err_code scheduler_submit(struct scheduler *scheduler, struct run *run, struct err *err)
+{
+	struct replicas *set = set_of(scheduler, run->servable);
+	size_t limit = (size_t)settings_int(scheduler->settings, SETTING_LIMITS_QUEUE_RUNS);
+	if (scheduler->draining)
+		return err_set(err, ERR_UNAVAILABLE, "the hub is ending");
+	if (set->waiting.count >= limit)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "%zu runs already wait for %s/%s (limits.queue_runs)", limit,
+			       run->servable->owner, run->servable->name);
+	run->submitted_ns = loop_now_ns(scheduler->loop);
+	if (run->deadline_ns <= run->submitted_ns)
+		return err_set(err, ERR_DEADLINE_EXCEEDED, "the deadline had passed before the run could be queued");
+	if (scheduler->run_count++ == 0)
+		timer_start(scheduler->sweep, SWEEP_MS, SWEEP_MS);
+	if (set->failed_until_ns > run->submitted_ns && !set->workers) {
+		err_set(&run->err, set->failed.code, "%s", err_text(&set->failed));
+		refuse(scheduler, run);
+		return ERR_OK;
+	}
+	queue_push(&set->waiting, run);
+	dispatch(set);
+	return ERR_OK;
+}
+
+void scheduler_retire(struct scheduler *scheduler, struct servable *servable)
+{
+	set_of(scheduler, servable)->retired = true;
+	on_idle_sweep(scheduler);
+}
+
+size_t scheduler_worker_count(const struct scheduler *scheduler)
+{
+	return scheduler->worker_count;
+}
+
+void scheduler_drain(struct scheduler *scheduler, int64_t timeout_ms, loop_fn done, void *context)
+{
+	scheduler->draining = true;
+	scheduler->drained = done;
+	scheduler->drained_context = context;
+	timer_start(scheduler->drain_timer, scheduler->run_count ? timeout_ms : 0, 0);
+}

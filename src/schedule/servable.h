@@ -1,0 +1,30 @@
+/* schedule/servable.h - the routing row: one version of a servable, ready to be run.
+ *
+ * Immutable once made, counted, of the serving loop (servable_create() itself may run on the pool). */
+#pragma once
+
+#include "catalog/catalog.h"
+#include "schedule/executor.h"
+#include "wire/frame.h"
+
+struct replicas; /* the version's queue and workers: schedule/scheduler.c */
+
+struct servable {
+	unsigned int refs;
+	char *owner, *name;
+	int64_t number; /* 0 before it is published */
+	char number_text[24];
+	char digest[SHA256_HEX + 1];
+	struct access_list access;
+	struct signature *signature;
+	char *platform; /* "onnx_openvino": <project>_<format>, informational */
+	struct worker_spec spec; /* its strings are owned by this object */
+	struct replicas *replicas; /* shared (ref); set by the scheduler on first use */
+	void (*drop_replicas)(struct replicas *replicas);
+};
+
+/* Returned owned (one reference). `data` is the data folder. ERR_DATA_LOSS: the row cannot be read. */
+must_check enum err_code servable_create(const struct version_row *row, const char *data, const struct settings *settings,
+					 struct servable **ret, struct err *err);
+struct servable *servable_ref(struct servable *servable);
+void servable_unref(struct servable *servable);

@@ -1,0 +1,14 @@
+/* site/local.h - the executor of this machine: workers as child processes behind a sandbox.
+ *
+ * Each worker is one process group with one Unix stream socket. The hub trusts nothing that comes from it: every
+ * frame is checked, copied out of shared memory, and a worker that breaks the protocol is killed. */
+#pragma once
+
+#include "base/settings.h"
+#include "io/loop.h"
+#include "schedule/executor.h"
+
+/* `programs` is the folder of dlhub-worker-native and dlhub-worker-python (copied). Returned owned. */
+struct executor *local_executor_create(struct loop *loop, const struct settings *settings, const char *programs);
+/* Only when no worker is left that anybody waits for; kills the rest. */
+void local_executor_destroy(struct executor *executor);
