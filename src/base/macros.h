@@ -24,6 +24,15 @@
 		take_v_;                      \
 	})
 
+/* As TAKE() for a _cleanup_close_ descriptor; leaves -1. */
+#define TAKE_FD(fd)                           \
+	({                                    \
+		int *take_p_ = &(fd);         \
+		int take_v_ = *take_p_;       \
+		*take_p_ = -1;                \
+		take_v_;                      \
+	})
+
 #define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* Defines NAMEp(), the cleanup function for a variable of type `TYPE *`. */

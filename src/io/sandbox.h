@@ -23,28 +23,38 @@ enum sandbox_part {
 	SANDBOX_IPC_NAMESPACE = 1u << 8,
 	SANDBOX_ALL = (1u << 9) - 1
 };
+#define SANDBOX_PART_COUNT 9
 
 struct sandbox_path {
 	const char *outside; /* absolute */
 	const char *inside;  /* NULL: the same. Without a mount namespace the outside path is what exists: see sandbox_path_resolve() */
 	bool writable;
-	bool executable;
+	bool executable; /* programs and shared libraries may be loaded from it */
 };
 
 struct sandbox_options {
 	const struct sandbox_path *paths;
 	size_t path_count;
-	int64_t memory_bytes;  /* RLIMIT_DATA; 0: none */
-	int64_t file_bytes;    /* RLIMIT_FSIZE and the tmpfs' size; 0: 64 MiB */
-	int64_t cpu_seconds;   /* RLIMIT_CPU; 0: none */
-	int64_t processes;     /* RLIMIT_NPROC-like bound; 0: 256 */
-	int64_t open_files;    /* RLIMIT_NOFILE; 0: 256 */
+	int64_t memory_bytes; /* RLIMIT_DATA (private memory); 0: none */
+	int64_t file_bytes;   /* RLIMIT_FSIZE, for memfds too, and the size of /tmp; 0: 64 MiB */
+	int64_t cpu_seconds;  /* RLIMIT_CPU; 0: none */
+	int64_t processes;    /* processes and threads inside; 0: 256. Not enforced for root outside a user namespace */
+	int64_t open_files;   /* RLIMIT_NOFILE; 0: 256 */
 	bool network;
 	unsigned int required; /* parts that must be in force */
 };
 
-/* Returns in the process that goes on behind the walls (with a pid namespace that is a child; the caller's
- * process stays as its parent, waits, passes SIGTERM on and ends as the child ended). *ret_parts: what is in force. */
+/* Returns in the process that goes on behind the walls, which is a descendant of the caller's process. That one
+ * stays, closes its descriptors, passes SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 on and ends as the
+ * inside ended (of the same signal); when it is killed, or its own parent dies, the inside dies. In a pid namespace
+ * a small reaper between the two is process 1.
+ *
+ * Inside: user and group 1000 without capabilities (in a user namespace), working folder /, descriptors as they
+ * were, SIGXFSZ ignored (a file past its limit is EFBIG), TMPDIR and HOME set to the folder that may be written:
+ * /tmp, or without a mount namespace a fresh one in TMPDIR, removed at the end. *ret_parts: what is in force.
+ *
+ * ERR_NOT_FOUND: one of `paths` does not exist. ERR_INVALID_ARGUMENT: one is not absolute or cannot be placed.
+ * ERR_FAILED_PRECONDITION: a required part is missing, and why. After an error the process must end. */
 must_check enum err_code sandbox_enter(const struct sandbox_options *options, unsigned int *ret_parts, struct err *err);
 /* Tries everything in a child process and tells what this host allows. Blocks for milliseconds. */
 unsigned int sandbox_probe(void);
