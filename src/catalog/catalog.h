@@ -66,12 +66,13 @@ struct search_query {
 	const char *text; /* words, "phrases", field:value, field:"a b", -word, AND OR NOT ( ), prefix*; may be NULL */
 	const char *type, *owner, *domain; /* may be NULL */
 	bool all_versions;
-	int64_t limit, offset;
+	int64_t limit, offset; /* limit 0: 20 */
 	const struct principal *principal; /* only what it may discover is found or counted */
 };
 /* {"total": N, "items": [{"name": "owner/name", "version", "title", "type", "owner", "domains", "description",
  * "published", "digest"}]}; best first, then newest. Returned owned. ERR_INVALID_ARGUMENT: the query's grammar,
- * with the place and the known fields. ERR_DEADLINE_EXCEEDED after limits.search_ms. */
+ * with the place and the known fields. ERR_OUT_OF_RANGE: a limit over limits.search_results. ERR_DEADLINE_EXCEEDED
+ * after limits.search_ms. The language of `text` is described in catalog/query.h. */
 must_check enum err_code catalog_search(struct catalog *catalog, const struct search_query *query, json_t **ret,
 					struct err *err);
 

@@ -158,6 +158,22 @@ static const char *first_text(const json_t *json, const char *path, const char *
 	return json_is_string(first) ? json_string_value(first) : json_string_value(json_object_get(first, member));
 }
 
+/* All that is said of the creators, and their names in both orders, so that "Marie Curie" is found as a phrase. */
+static char *creators_text(const json_t *description)
+{
+	const json_t *creators = json_path(description, "datacite.creators");
+	struct buf out;
+	buf_init(&out, WORDS_CEILING);
+	gather(creators, false, &out);
+	for (size_t i = 0; i < json_array_size(creators); i++) {
+		const char *given = json_path_string(json_array_get(creators, i), "givenName");
+		const char *family = json_path_string(json_array_get(creators, i), "familyName");
+		if (given && family)
+			buf_printf(&out, "%s %s\n%s %s\n", given, family, family, given);
+	}
+	return buf_take(&out, NULL);
+}
+
 static enum err_code write_summary(struct indexing *in, const json_t *description, const json_t *servable)
 {
 	const char *title = first_text(description, "datacite.titles", "title");
@@ -176,7 +192,8 @@ static enum err_code write_words(struct indexing *in, const char *owner, const c
 				 const json_t *servable)
 {
 	_cleanup_free_ char *titles = gathered(description, "datacite.titles", false);
-	_cleanup_free_ char *creators = gathered(description, "datacite.creators", false);
+	_cleanup_free_ char *creators = creators_text(description);
+	_cleanup_free_ char *owners = xasprintf("%s\n%s/%s", owner, owner, name); /* so that a phrase finds "owner/name" */
 	_cleanup_free_ char *domains = gathered(description, "dlhub.domains", false);
 	_cleanup_free_ char *subjects = gathered(description, "datacite.subjects", false);
 	_cleanup_free_ char *texts = gathered(description, "datacite.descriptions", false);
@@ -186,7 +203,7 @@ static enum err_code write_words(struct indexing *in, const char *owner, const c
 	return store_run(in->connection,
 			 "INSERT INTO version_search(rowid, name, title, owner, creators, domains, subjects, type,"
 			 " description, methods) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-			 BINDS(bind_int(in->version), bind_text(name), bind_text(titles), bind_text(owner), bind_text(creators),
+			 BINDS(bind_int(in->version), bind_text(name), bind_text(titles), bind_text(owners), bind_text(creators),
 			       bind_text(domains), bind_text(subjects), bind_text(type), bind_text(texts), bind_text(methods)),
 			 in->err);
 }
