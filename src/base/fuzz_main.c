@@ -1,5 +1,5 @@
-/* base/fuzz_main.c - the main of a fuzz target outside libFuzzer: feeds it every file that the arguments name, or that
- * lies in a folder they name, so that each corpus is replayed by `meson test` whatever the compiler. */
+/* base/fuzz_main.c - the main of a fuzz target outside libFuzzer: feeds it every file that the arguments name, or
+ * that lies in a folder they name, so that each corpus is replayed by `meson test` whatever the compiler. */
 #include "base/alloc.h"
 #include "base/buf.h"
 
@@ -56,7 +56,8 @@ int main(int argc, char **argv)
 	int total = 0;
 	for (int i = 1; i < argc; i++) {
 		struct stat st;
-		int count = stat(argv[i], &st) == 0 && S_ISDIR(st.st_mode) ? replay_folder(argv[i]) : replay_file(argv[i]);
+		int count = stat(argv[i], &st) == 0 && S_ISDIR(st.st_mode) ? replay_folder(argv[i])
+									   : replay_file(argv[i]);
 		if (count < 0)
 			return 1;
 		total += count;

@@ -121,6 +121,15 @@ bool str_is_utf8(const char *text, size_t len)
 	return true;
 }
 
+struct str str_cut(struct str text, size_t max)
+{
+	if (text.len <= max)
+		return text;
+	while (max && ((unsigned char)text.data[max] & 0xC0) == 0x80)
+		max--;
+	return (struct str){ text.data, max };
+}
+
 static bool is_lower(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');

@@ -30,6 +30,8 @@ bool str_parse_bytes(const char *text, int64_t *ret);
 /* Length of the valid UTF-8 sequence at `text` (1 to 4), 0 if there is none (RFC 3629: no surrogates, no overlong). */
 size_t str_utf8_len(const char *text, size_t len);
 bool str_is_utf8(const char *text, size_t len);
+/* The longest start of `text` that has at most `max` bytes and cuts no UTF-8 sequence. */
+struct str str_cut(struct str text, size_t max);
 
 /* The grammar of identifiers; api/names.md says the same in words. */
 #define NAME_OWNER_MAX 63

@@ -24,6 +24,10 @@ static void test_utf8(void **state)
 	assert_false(str_is_utf8("\xed\xa0\x80", 3));
 	assert_false(str_is_utf8("\xf4\x90\x80\x80", 4));
 	assert_false(str_is_utf8("\xc3", 1));
+	assert_int_equal(str_cut(STR("a\xc3\xa9"), 2).len, 1);
+	assert_int_equal(str_cut(STR("a\xc3\xa9"), 3).len, 3);
+	assert_int_equal(str_cut(STR("abc"), 2).len, 2);
+	assert_int_equal(str_cut(STR(""), 0).len, 0);
 }
 
 static void test_names(void **state)

@@ -39,15 +39,18 @@ static enum err_code check_encodable(const struct run_frame *run, const uint32_t
 		return err_set(err, ERR_INVALID_ARGUMENT, "%zu tensors are more than the %u of one frame", run->count,
 			       FRAME_TENSORS_MAX);
 	if (run->method.len > UINT16_MAX)
-		return err_set(err, ERR_INVALID_ARGUMENT, "a method's name of %zu bytes does not fit a frame", run->method.len);
+		return err_set(err, ERR_INVALID_ARGUMENT, "a method's name of %zu bytes does not fit a frame",
+			       run->method.len);
 	for (size_t i = 0; i < run->count; i++) {
 		const struct tensor *tensor = &run->tensors[i];
-		if (tensor->rank > TENSOR_RANK_MAX || tensor->name.len > UINT16_MAX || tensor->dtype <= DTYPE_INVALID ||
-		    tensor->dtype >= DTYPE_COUNT)
-			return err_set(err, ERR_INVALID_ARGUMENT, "tensor %zu does not fit a frame: %s, rank %u, name of %zu bytes",
-				       i, dtype_name(tensor->dtype), tensor->rank, tensor->name.len);
+		if (tensor->rank > TENSOR_RANK_MAX || tensor->name.len > UINT16_MAX ||
+		    tensor->dtype <= DTYPE_INVALID || tensor->dtype >= DTYPE_COUNT)
+			return err_set(err, ERR_INVALID_ARGUMENT,
+				       "tensor %zu does not fit a frame: %s, rank %u, name of %zu bytes", i,
+				       dtype_name(tensor->dtype), tensor->rank, tensor->name.len);
 		if (slabs && slabs[i] != FRAME_INLINE && offsets && offsets[i] % FRAME_DATA_ALIGN)
-			return err_set(err, ERR_INVALID_ARGUMENT, "tensor %zu: offset %llu in its slab is no multiple of %u", i,
+			return err_set(err, ERR_INVALID_ARGUMENT,
+				       "tensor %zu: offset %llu in its slab is no multiple of %u", i,
 				       (unsigned long long)offsets[i], FRAME_DATA_ALIGN);
 	}
 	return ERR_OK;
@@ -148,7 +151,8 @@ enum err_code frame_encode_run(struct buf *out, const struct frame_header *heade
 		return code;
 	size_t size = payload_size(run, slabs);
 	if (size == SIZE_MAX)
-		return err_set(err, ERR_OUT_OF_RANGE, "the tensors do not fit a frame of %u bytes: large ones travel in slabs",
+		return err_set(err, ERR_OUT_OF_RANGE,
+			       "the tensors do not fit a frame of %u bytes: large ones travel in slabs",
 			       FRAME_LENGTH_MAX);
 	char *at = reserve(out, sizeof(*header) + size);
 	if (!at)
@@ -207,14 +211,15 @@ static enum err_code map_slab(struct reader *reader, const struct tensor_record 
 		return err_set(err, ERR_INVALID_ARGUMENT, "slab %u is not known here", record->slab);
 	if (record->offset > size || record->bytes > size - record->offset)
 		return err_set(err, ERR_INVALID_ARGUMENT, "bytes %llu+%llu lie outside slab %u of %zu bytes",
-			       (unsigned long long)record->offset, (unsigned long long)record->bytes, record->slab, size);
+			       (unsigned long long)record->offset, (unsigned long long)record->bytes, record->slab,
+			       size);
 	tensor->data = data + record->offset;
 	if (tensor->dtype != DTYPE_BYTES && tensor->dtype != DTYPE_JSON)
 		return ERR_OK;
 	uint8_t *copy = arena_try(reader->arena, MAX(tensor->len, 1u));
 	if (!copy)
-		return err_set(err, ERR_OUT_OF_RANGE, "%zu bytes of %s do not fit the memory of this run", tensor->len,
-			       dtype_name(tensor->dtype));
+		return err_set(err, ERR_OUT_OF_RANGE, "%zu bytes of %s do not fit the memory of this run",
+			       tensor->len, dtype_name(tensor->dtype));
 	if (tensor->len)
 		memcpy(copy, tensor->data, tensor->len);
 	tensor->data = copy;
@@ -240,8 +245,8 @@ static enum err_code read_tensor(struct reader *reader, struct tensor *tensor, s
 	memcpy(tensor->shape, shape, record.rank * sizeof(int64_t));
 	tensor->len = record.bytes;
 	if (record.offset % FRAME_DATA_ALIGN)
-		return err_set(err, ERR_INVALID_ARGUMENT, "offset %llu is no multiple of %u", (unsigned long long)record.offset,
-			       FRAME_DATA_ALIGN);
+		return err_set(err, ERR_INVALID_ARGUMENT, "offset %llu is no multiple of %u",
+			       (unsigned long long)record.offset, FRAME_DATA_ALIGN);
 	if (record.slab != FRAME_INLINE) {
 		enum err_code code = map_slab(reader, &record, tensor, err);
 		return code != ERR_OK ? code : tensor_check(tensor, err);
@@ -260,8 +265,8 @@ static enum err_code check_parameters(struct str parameters, struct err *err)
 	return parameters.len ? value_check(&object, parameters, &place, err) : ERR_OK;
 }
 
-enum err_code frame_decode_run(const uint8_t *payload, size_t len, struct arena *arena, frame_slab_fn slab, void *context,
-			       struct run_frame *ret, struct err *err)
+enum err_code frame_decode_run(const uint8_t *payload, size_t len, struct arena *arena, frame_slab_fn slab,
+			       void *context, struct run_frame *ret, struct err *err)
 {
 	struct reader reader = { payload, len, 0, arena, slab, context };
 	struct run_head head;
@@ -274,8 +279,8 @@ enum err_code frame_decode_run(const uint8_t *payload, size_t len, struct arena 
 	if (!text || head.tensor_count > (reader.len - reader.at) / sizeof(struct tensor_record))
 		return cut_short(&reader, err);
 	if (head.tensor_count > FRAME_TENSORS_MAX)
-		return err_set(err, ERR_INVALID_ARGUMENT, "%u tensors are more than the %u of one frame", head.tensor_count,
-			       FRAME_TENSORS_MAX);
+		return err_set(err, ERR_INVALID_ARGUMENT, "%u tensors are more than the %u of one frame",
+			       head.tensor_count, FRAME_TENSORS_MAX);
 	struct run_frame run = {
 		.method = { (const char *)text, head.method_bytes },
 		.parameters = { (const char *)text + head.method_bytes, head.parameters_bytes },

@@ -61,12 +61,13 @@ struct run_frame {
 /* Asks for the memory of a slab that the peer announced: its mapping and size, or false. */
 typedef bool (*frame_slab_fn)(void *context, uint32_t slab, uint8_t **ret_data, size_t *ret_size);
 
-/* Appends header and payload of a RUN or RESULT; header->length is filled in. `slabs[i]` is FRAME_INLINE, or the slab
- * in which tensor i's bytes were already written at offset `offsets[i]`, a multiple of FRAME_DATA_ALIGN; both arrays may
- * be NULL (all inline; all at offset 0). ERR_OUT_OF_RANGE past FRAME_LENGTH_MAX or the buffer's ceiling,
+/* Appends header and payload of a RUN or RESULT; header->length is filled in. `slabs[i]` is FRAME_INLINE, or the
+ * slab in which tensor i's bytes were already written at offset `offsets[i]`, a multiple of FRAME_DATA_ALIGN; both
+ * arrays may be NULL (all inline; all at offset 0). ERR_OUT_OF_RANGE past FRAME_LENGTH_MAX or the buffer's ceiling,
  * ERR_INVALID_ARGUMENT for what no frame can say; the buffer is then as it was. */
-must_check enum err_code frame_encode_run(struct buf *out, const struct frame_header *header, const struct run_frame *run,
-					  const uint32_t *slabs, const uint64_t *offsets, struct err *err);
+must_check enum err_code frame_encode_run(struct buf *out, const struct frame_header *header,
+					  const struct run_frame *run, const uint32_t *slabs, const uint64_t *offsets,
+					  struct err *err);
 /* The tensors' descriptors come from `arena`; method, names, parameters and inline data point into `payload`, which
  * must be private to this side and of any alignment: the caller copies before it lets it go.
  * A tensor in a slab: BYTES and JSON are copied into `arena` before anything in them is read, because the peer may
@@ -77,7 +78,8 @@ must_check enum err_code frame_encode_run(struct buf *out, const struct frame_he
  * ERR_INVALID_ARGUMENT: the peer broke the protocol. ERR_OUT_OF_RANGE: past the arena's ceiling. */
 must_check enum err_code frame_decode_run(const uint8_t *payload, size_t len, struct arena *arena, frame_slab_fn slab,
 					  void *context, struct run_frame *ret, struct err *err);
-/* Any other frame; header->length bytes at `payload`. false past FRAME_LENGTH_MAX or the ceiling, with the buffer as it was. */
+/* Any other frame; header->length bytes at `payload`. false past FRAME_LENGTH_MAX or the ceiling, with the buffer as
+ * it was. */
 bool frame_encode(struct buf *out, const struct frame_header *header, const void *payload);
 
 /* Looks for a whole frame at the start of `data`. 1: there is one, *ret_payload points behind its header;

@@ -1,5 +1,5 @@
-/* The first byte says how the rest is read: even, as a stream of frames; odd, as the payload of a RUN whose slabs lie in
- * the last bytes of the input. Whatever decodes must encode, and decode to the same again. */
+/* The first byte says how the rest is read: even, as a stream of frames; odd, as the payload of a RUN whose slabs lie
+ * in the last bytes of the input. Whatever decodes must encode, and decode to the same again. */
 #include "wire/frame.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -54,7 +54,8 @@ static void round_trip(const struct run_frame *run)
 		require(run->count == again.count);
 		for (size_t i = 0; i < run->count; i++) {
 			const struct tensor *a = &run->tensors[i], *b = &again.tensors[i];
-			require(a->dtype == b->dtype && a->rank == b->rank && a->len == b->len && str_eq(a->name, b->name));
+			require(a->dtype == b->dtype && a->rank == b->rank && a->len == b->len &&
+				str_eq(a->name, b->name));
 			require(memcmp(a->shape, b->shape, a->rank * sizeof(int64_t)) == 0);
 			require(a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
 		}

@@ -48,7 +48,8 @@ static void test_round_trip(void **state)
 	arena_init(&arena, 1 << 20);
 	make_tensors(tensors);
 	struct run_frame run = { STR("run"), STR("{\"a\":1}"), tensors, 4 }, got;
-	struct frame_header header = { .type = FRAME_RUN, .flags = FRAME_WANTS_OUTPUT, .run = 9, .deadline_ns = 5 }, seen;
+	struct frame_header header = { .type = FRAME_RUN, .flags = FRAME_WANTS_OUTPUT, .run = 9, .deadline_ns = 5 },
+			    seen;
 	const uint8_t *payload;
 	assert_int_equal(frame_encode_run(&out, &header, &run, NULL, NULL, NULL), ERR_OK);
 	for (size_t len = 0; len < out.len; len++)
@@ -72,10 +73,36 @@ static void test_round_trip(void **state)
 		uint8_t *cut = malloc(len ? len : 1);
 		memcpy(cut, payload, len);
 		if (frame_decode_run(cut, len, &arena, NULL, NULL, &got, NULL) == ERR_OK)
-			assert_true(len >= seen.length - 13); /* only the padding before the empty tensor is dispensable */
+			assert_true(len >=
+				    seen.length - 13); /* only the padding before the empty tensor is dispensable */
 		free(cut);
 	}
 	arena_done(&arena);
+	buf_done(&out);
+}
+
+/* The bytes that api/worker-frames.md shows. */
+static void test_golden(void **state)
+{
+	static const uint8_t golden[] = {
+		0x44, 0,   0,	 0,    3,    0,	   1,	 0,    0x2a, 0, 0, 0, 0, 0, 0, 0,
+		0,    0,   0,	 0,    0,    0,	   0,	 0,				  /* header */
+		1,    0,   0,	 0,    2,    0,	   0,	 0,    3,    0, 0, 0, 0, 0, 0, 0, /* head */
+		'r',  'u', 'n',	 '{',  '}',  0,	   0,	 0,				  /* method, parameters */
+		12,   1,   1,	 0,    0xff, 0xff, 0xff, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0,
+		4,    0,   0,	 0,    0,    0,	   0,	 0, /* record */
+		1,    0,   0,	 0,    0,    0,	   0,	 0, /* shape */
+		'x',  0,   0,	 0,    0,    0,	   0,	 0, /* name */
+		0,    0,   0x80, 0x3f,			    /* data */
+	};
+	struct tensor tensor = { STR("x"), DTYPE_FP32, 1, { 1 }, (uint8_t *)floats, 4 };
+	struct run_frame run = { STR("run"), STR("{}"), &tensor, 1 };
+	struct frame_header header = { .type = FRAME_RUN, .flags = FRAME_WANTS_OUTPUT, .run = 42 };
+	struct buf out;
+	buf_init(&out, 4096);
+	assert_int_equal(frame_encode_run(&out, &header, &run, NULL, NULL, NULL), ERR_OK);
+	assert_int_equal(out.len, sizeof(golden));
+	assert_memory_equal(out.data, golden, sizeof(golden));
 	buf_done(&out);
 }
 
@@ -137,9 +164,18 @@ static void test_hostile(void **state)
 		{ 26, { 0xff, 0xff }, 2, "tensor 0: cut short" },
 		{ 28, { 1, 0, 0, 0 }, 4, "tensor 0: slab 1 is not known here" },
 		{ 32, { 1 }, 1, "tensor 0: offset" },
-		{ 32, { 0xf0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, 8, "tensor 0: bytes 18446744073709551600+24 lie outside" },
-		{ 40, { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, 8, "tensor 0: bytes 80+18446744073709551615 lie outside" },
-		{ 48, { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, 8, "tensor 0: shape [-1,3] has a negative axis" },
+		{ 32,
+		  { 0xf0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
+		  8,
+		  "tensor 0: bytes 18446744073709551600+24 lie outside" },
+		{ 40,
+		  { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
+		  8,
+		  "tensor 0: bytes 80+18446744073709551615 lie outside" },
+		{ 48,
+		  { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
+		  8,
+		  "tensor 0: shape [-1,3] has a negative axis" },
 		{ 48, { 3 }, 1, "tensor 0: shape [3,3] of FP32 takes 36 bytes, but 24 came" },
 	};
 	struct tensor tensors[4];
@@ -150,14 +186,16 @@ static void test_hostile(void **state)
 	arena_init(&arena, 1 << 20);
 	make_tensors(tensors);
 	struct run_frame run = { STR("run"), STR("{ }"), tensors, 1 }, got = { .count = 77 };
-	assert_int_equal(frame_encode_run(&out, &(struct frame_header){ .type = FRAME_RUN }, &run, NULL, NULL, NULL), ERR_OK);
+	assert_int_equal(frame_encode_run(&out, &(struct frame_header){ .type = FRAME_RUN }, &run, NULL, NULL, NULL),
+			 ERR_OK);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct err err = ERR_INIT;
 		uint8_t copy[256];
 		size_t len = out.len - sizeof(struct frame_header);
 		memcpy(copy, out.data + sizeof(struct frame_header), len);
 		memcpy(copy + rows[i].at, rows[i].bytes, rows[i].len);
-		assert_int_equal(frame_decode_run(copy, len, &arena, get_slab, &slab, &got, &err), ERR_INVALID_ARGUMENT);
+		assert_int_equal(frame_decode_run(copy, len, &arena, get_slab, &slab, &got, &err),
+				 ERR_INVALID_ARGUMENT);
 		if (!str_starts(err_text(&err), rows[i].error))
 			fail_msg("row %zu: %s", i, err_text(&err));
 		assert_int_equal(got.count, 77);
@@ -204,8 +242,8 @@ static void test_limits(void **state)
 	buf_init(&out, 1 << 16);
 	arena_init(&arena, 8 << 10);
 	assert_int_equal(frame_encode_run(&out, &header, &run, slabs, NULL, NULL), ERR_OK);
-	assert_int_equal(frame_decode_run((uint8_t *)out.data + sizeof(header), out.len - sizeof(header), &arena, get_slab, &slab,
-					  &got, NULL),
+	assert_int_equal(frame_decode_run((uint8_t *)out.data + sizeof(header), out.len - sizeof(header), &arena,
+					  get_slab, &slab, &got, NULL),
 			 ERR_OUT_OF_RANGE);
 	arena_done(&arena);
 	buf_done(&out);
@@ -245,5 +283,5 @@ static void test_peek(void **state)
 	buf_done(&out);
 }
 
-TEST_MAIN(cmocka_unit_test(test_round_trip), cmocka_unit_test(test_slabs), cmocka_unit_test(test_hostile),
-	  cmocka_unit_test(test_limits), cmocka_unit_test(test_peek))
+TEST_MAIN(cmocka_unit_test(test_golden), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_slabs),
+	  cmocka_unit_test(test_hostile), cmocka_unit_test(test_limits), cmocka_unit_test(test_peek))

@@ -30,10 +30,10 @@ static int hex4(const char *at, const char *end)
 		return -1;
 	for (int i = 0; i < 4; i++) {
 		char c = at[i];
-		int digit = c >= '0' && c <= '9' ? c - '0' :
-			    c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-			    c >= 'A' && c <= 'F' ? c - 'A' + 10 :
-						   -1;
+		int digit = c >= '0' && c <= '9'   ? c - '0'
+			    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+			    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+						   : -1;
 		if (digit < 0)
 			return -1;
 		value = value << 4 | digit;
@@ -84,8 +84,8 @@ bool json_walk_string(struct json_walk *walk, struct str *ret)
 			size_t n = c < 0x20 ? 0 : str_utf8_len(at, (size_t)(end - at));
 			if (n == 0) {
 				walk->at = at;
-				return fail(walk, c < 0x20 ? "a control character in a string must be escaped" :
-							     "a string is not valid UTF-8");
+				return fail(walk, c < 0x20 ? "a control character in a string must be escaped"
+							   : "a string is not valid UTF-8");
 			}
 			at += n;
 		}

@@ -40,9 +40,9 @@ static const char *describe_dtype(const struct argument *argument)
 		return "a file";
 	if (argument->dtype != DTYPE_INVALID)
 		return dtype_name(argument->dtype);
-	return argument->item == ITEM_INTEGER ? "an integer datatype (INT* or UINT*)" :
-	       argument->item == ITEM_NUMBER  ? "a numeric datatype (FP*, INT* or UINT*)" :
-						"a datatype of the Open Inference Protocol";
+	return argument->item == ITEM_INTEGER  ? "an integer datatype (INT* or UINT*)"
+	       : argument->item == ITEM_NUMBER ? "a numeric datatype (FP*, INT* or UINT*)"
+					       : "a datatype of the Open Inference Protocol";
 }
 
 static bool shape_fits(const struct argument *argument, const struct tensor *tensor)
@@ -78,7 +78,8 @@ static enum err_code check_tensor(const struct argument *argument, const struct 
 		char root[ARGUMENT_NAME_MAX + 16];
 		snprintf(root, sizeof(root), "input '" STR_FMT "'", STR_ARG(argument->name));
 		struct place place = { .key = str_of(root) };
-		return value_check(argument->value_type, (struct str){ (const char *)tensor->data, tensor->len }, &place, err);
+		return value_check(argument->value_type, (struct str){ (const char *)tensor->data, tensor->len },
+				   &place, err);
 	}
 	return ERR_OK;
 }
@@ -102,8 +103,9 @@ static enum err_code unknown_input(const struct method *method, struct str name,
 {
 	char names[NAMES_MAX];
 	list_names(method, names);
-	return err_set(err, ERR_INVALID_ARGUMENT, "input '%.*s' is not known to method '" STR_FMT "'; its inputs are: %s",
-		       (int)MIN(name.len, (size_t)ARGUMENT_NAME_MAX), name.data, STR_ARG(method->name), names);
+	return err_set(err, ERR_INVALID_ARGUMENT,
+		       "input '" STR_FMT "' is not known to method '" STR_FMT "'; its inputs are: %s",
+		       STR_ARG(str_cut(name, ARGUMENT_NAME_MAX)), STR_ARG(method->name), names);
 }
 
 /* Finds the tensor named `name` at or behind place `i` and moves it there. */
@@ -172,12 +174,14 @@ static enum err_code check_output_json(const struct argument *output, const stru
 enum err_code method_check_outputs(const struct method *method, struct tensor *outputs, size_t count, struct err *err)
 {
 	if (count != method->output_count)
-		return err_set(err, ERR_UNKNOWN, "the servable gave %zu outputs, but its method '" STR_FMT "' describes %zu",
-			       count, STR_ARG(method->name), method->output_count);
+		return err_set(err, ERR_UNKNOWN,
+			       "the servable gave %zu outputs, but its method '" STR_FMT "' describes %zu", count,
+			       STR_ARG(method->name), method->output_count);
 	for (size_t i = 0; i < count; i++) {
 		const struct argument *output = &method->outputs[i];
 		if (!bring(outputs, count, i, output->name))
-			return err_set(err, ERR_UNKNOWN, "the servable gave no output '" STR_FMT "'", STR_ARG(output->name));
+			return err_set(err, ERR_UNKNOWN, "the servable gave no output '" STR_FMT "'",
+				       STR_ARG(output->name));
 		if (outputs[i].dtype == DTYPE_JSON && check_output_json(output, &outputs[i], err) != ERR_OK)
 			return ERR_UNKNOWN;
 	}

@@ -1,13 +1,15 @@
 #include "base/test.h"
 #include "wire/signature.h"
 
-static const char document[] =
-	"{\"methods\":{\"run\":{\"input\":{\"type\":\"tuple\",\"element_types\":["
-	"{\"type\":\"ndarray\",\"name\":\"x\",\"shape\":[null,4],\"item_type\":{\"type\":\"float\",\"dtype\":\"FP32\"}},"
-	"{\"type\":\"ndarray\",\"name\":\"open\",\"shape\":[2],\"item_type\":\"integer\"},"
-	"{\"type\":\"list\",\"name\":\"points\",\"item_type\":{\"type\":\"dict\",\"properties\":{\"y\":\"integer\"}}},"
-	"{\"type\":\"file\",\"name\":\"f\"}]},"
-	"\"output\":{\"type\":\"tuple\",\"element_types\":[{\"type\":\"number\",\"name\":\"a\"},{\"type\":\"ndarray\",\"name\":\"b\"}]}}}}";
+static const char document[] = "{\"methods\":{\"run\":{\"input\":{\"type\":\"tuple\",\"element_types\":["
+			       "{\"type\":\"ndarray\",\"name\":\"x\",\"shape\":[null,4],\"item_type\":{\"type\":"
+			       "\"float\",\"dtype\":\"FP32\"}},"
+			       "{\"type\":\"ndarray\",\"name\":\"open\",\"shape\":[2],\"item_type\":\"integer\"},"
+			       "{\"type\":\"list\",\"name\":\"points\",\"item_type\":{\"type\":\"dict\","
+			       "\"properties\":{\"y\":\"integer\"}}},"
+			       "{\"type\":\"file\",\"name\":\"f\"}]},"
+			       "\"output\":{\"type\":\"tuple\",\"element_types\":[{\"type\":\"number\",\"name\":"
+			       "\"a\"},{\"type\":\"ndarray\",\"name\":\"b\"}]}}}}";
 
 static struct signature *signature;
 
@@ -63,24 +65,45 @@ static void test_refused(void **state)
 		struct tensor tensor;
 		const char *error;
 	} rows[] = {
-		{ 0, { { "x", 1 }, DTYPE_FP32, 2, { 2, 5 }, zeros, 40 }, "input 'x': shape [2,5] came, but [-1,4] is expected" },
-		{ 0, { { "x", 1 }, DTYPE_FP32, 1, { 4 }, zeros, 16 }, "input 'x': shape [4] came, but [-1,4] is expected" },
-		{ 0, { { "x", 1 }, DTYPE_FP64, 2, { 1, 4 }, zeros, 32 }, "input 'x': FP64 came, but FP32 is expected" },
-		{ 0, { { "x", 1 }, DTYPE_FP32, 2, { 1, 4 }, zeros, 12 }, "input 'x': shape [1,4] of FP32 takes 16 bytes, but 12 came" },
-		{ 0, { { "x", 1 }, DTYPE_FP32, 2, { -1, 4 }, zeros, 16 }, "input 'x': shape [-1,4] has a negative axis" },
-		{ 0, { { "z", 1 }, DTYPE_FP32, 2, { 1, 4 }, zeros, 16 },
+		{ 0,
+		  { { "x", 1 }, DTYPE_FP32, 2, { 2, 5 }, zeros, 40 },
+		  "input 'x': shape [2,5] came, but [-1,4] is expected" },
+		{ 0,
+		  { { "x", 1 }, DTYPE_FP32, 1, { 4 }, zeros, 16 },
+		  "input 'x': shape [4] came, but [-1,4] is expected" },
+		{ 0,
+		  { { "x", 1 }, DTYPE_FP64, 2, { 1, 4 }, zeros, 32 },
+		  "input 'x': FP64 came, but FP32 is expected" },
+		{ 0,
+		  { { "x", 1 }, DTYPE_FP32, 2, { 1, 4 }, zeros, 12 },
+		  "input 'x': shape [1,4] of FP32 takes 16 bytes, but 12 came" },
+		{ 0,
+		  { { "x", 1 }, DTYPE_FP32, 2, { -1, 4 }, zeros, 16 },
+		  "input 'x': shape [-1,4] has a negative axis" },
+		{ 0,
+		  { { "z", 1 }, DTYPE_FP32, 2, { 1, 4 }, zeros, 16 },
 		  "input 'z' is not known to method 'run'; its inputs are: 'x', 'open', 'points', 'f'" },
-		{ 1, { { "x", 1 }, DTYPE_FP32, 2, { 1, 4 }, zeros, 16 }, "input 'open' is missing (an integer datatype (INT* or UINT*))" },
-		{ 1, { { "open", 4 }, DTYPE_FP32, 1, { 2 }, zeros, 8 },
+		{ 1,
+		  { { "x", 1 }, DTYPE_FP32, 2, { 1, 4 }, zeros, 16 },
+		  "input 'open' is missing (an integer datatype (INT* or UINT*))" },
+		{ 1,
+		  { { "open", 4 }, DTYPE_FP32, 1, { 2 }, zeros, 8 },
 		  "input 'open': FP32 came, but an integer datatype (INT* or UINT*) is expected" },
-		{ 1, { { "open", 4 }, DTYPE_BOOL, 1, { 2 }, zeros, 2 },
+		{ 1,
+		  { { "open", 4 }, DTYPE_BOOL, 1, { 2 }, zeros, 2 },
 		  "input 'open': BOOL came, but an integer datatype (INT* or UINT*) is expected" },
-		{ 2, { { "points", 6 }, DTYPE_JSON, 0, { 0 }, (uint8_t *)"[{\"y\":\"a\"}]", 11 },
+		{ 2,
+		  { { "points", 6 }, DTYPE_JSON, 0, { 0 }, (uint8_t *)"[{\"y\":\"a\"}]", 11 },
 		  "input 'points'[0].y: expected an integer, got \"a\"" },
-		{ 2, { { "points", 6 }, DTYPE_INT64, 1, { 1 }, zeros, 8 }, "input 'points': INT64 came, but a JSON document is expected" },
-		{ 3, { { "f", 1 }, DTYPE_BYTES, 1, { 1 }, zeros, 4 }, "input 'f': BYTES came, but a file is expected" },
+		{ 2,
+		  { { "points", 6 }, DTYPE_INT64, 1, { 1 }, zeros, 8 },
+		  "input 'points': INT64 came, but a JSON document is expected" },
+		{ 3,
+		  { { "f", 1 }, DTYPE_BYTES, 1, { 1 }, zeros, 4 },
+		  "input 'f': BYTES came, but a file is expected" },
 		{ 4, { { "f", 1 }, DTYPE_FILE, 0, { 0 }, zeros, 4 }, "input 'f' comes twice" },
-		{ 4, { { "g", 1 }, DTYPE_FILE, 0, { 0 }, zeros, 4 },
+		{ 4,
+		  { { "g", 1 }, DTYPE_FILE, 0, { 0 }, zeros, 4 },
 		  "input 'g' is not known to method 'run'; its inputs are: 'x', 'open', 'points', 'f'" },
 		{ -1, { { NULL, 0 } }, "input 'f' is missing (a file)" },
 	};
@@ -123,7 +146,8 @@ static void test_outputs(void **state)
 	assert_true(str_eq(outputs[0].name, STR("a")));
 	outputs[0].data = (uint8_t *)"[NaN]";
 	assert_int_equal(method_check_outputs(run, outputs, 2, &err), ERR_UNKNOWN);
-	assert_string_equal(err_text(&err), "the servable's output 'a'[0]: not valid JSON at byte 1: expected a value");
+	assert_string_equal(err_text(&err),
+			    "the servable's output 'a'[0]: not valid JSON at byte 1: expected a value");
 	assert_int_equal(method_check_outputs(run, outputs, 1, &err), ERR_UNKNOWN);
 	assert_string_equal(err_text(&err), "the servable gave 1 outputs, but its method 'run' describes 2");
 	outputs[1].name = STR("c");

@@ -53,7 +53,7 @@ void place_format(const struct place *place, char text[PLACE_TEXT_MAX])
 		text[len + more] = '\0';
 		return;
 	}
-	len = MIN(place->key.len, (size_t)HEAD_MAX - 1);
+	len = str_cut(place->key, HEAD_MAX - 1).len;
 	memcpy(text, place->key.data, len);
 	text[len] = '\0';
 }

@@ -88,22 +88,25 @@ static struct argument make_argument(struct str name, const json_t *schema, cons
 	return argument;
 }
 
-static enum err_code check_unique(const struct argument *arguments, size_t count, const struct place *place, struct err *err)
+static enum err_code check_unique(const struct argument *arguments, size_t count, const struct place *place,
+				  struct err *err)
 {
 	for (size_t i = 0; i < count; i++)
 		for (size_t k = 0; k < i; k++)
 			if (str_eq(arguments[i].name, arguments[k].name)) {
 				char where[PLACE_TEXT_MAX];
 				place_format(place, where);
-				return err_set(err, ERR_INVALID_ARGUMENT, "%s: two arguments have the name '" STR_FMT "'",
-					       where, STR_ARG(arguments[i].name));
+				return err_set(err, ERR_INVALID_ARGUMENT,
+					       "%s: two arguments have the name '" STR_FMT "'", where,
+					       STR_ARG(arguments[i].name));
 			}
 	return ERR_OK;
 }
 
 /* The elements of a tuple that is the whole input (or output), one argument each. */
-static enum err_code spread_tuple(struct signature *s, const json_t *schema, const struct value_type *type, struct str base,
-				  const struct place *place, struct argument *arguments, struct err *err)
+static enum err_code spread_tuple(struct signature *s, const json_t *schema, const struct value_type *type,
+				  struct str base, const struct place *place, struct argument *arguments,
+				  struct err *err)
 {
 	const json_t *elements = json_object_get(schema, "element_types");
 	struct place list = { .up = place, .key = STR("element_types") };
@@ -129,7 +132,8 @@ static enum err_code parse_side(struct signature *s, const json_t *schema, struc
 {
 	const struct value_type *type;
 	if (!schema)
-		return fail(place, err, "is missing: it says what the method takes or gives, as {\"type\": \"ndarray\", …}");
+		return fail(place, err,
+			    "is missing: it says what the method takes or gives, as {\"type\": \"ndarray\", …}");
 	enum err_code code = value_type_parse(schema, &s->arena, place, &type, err);
 	if (code == ERR_OK)
 		code = parse_name(schema, name, place, &name, err);
@@ -171,7 +175,8 @@ static enum err_code parse_method(struct signature *s, const char *name, const j
 	struct place input = { .up = &place, .key = STR("input") }, output = { .up = &place, .key = STR("output") };
 	*method = (struct method){ .name = str_of(name) };
 	if (!is_method_name(method->name))
-		return fail(&place, err, "a method's name has letters, digits and '_' only, up to 127, and begins with no digit");
+		return fail(&place, err,
+			    "a method's name has letters, digits and '_' only, up to 127, and begins with no digit");
 	if (!json_is_object(json))
 		return fail(&place, err, "must be an object with \"input\" and \"output\"");
 	enum err_code code = parse_side(s, json_object_get(json, "input"), STR("input"), &input, &method->inputs,
@@ -196,7 +201,8 @@ static enum err_code parse_methods(struct signature *s, struct err *err)
 	s->methods = arena_try(&s->arena, json_object_size(methods) * sizeof(*s->methods));
 	if (!s->methods)
 		return no_memory(&place, err);
-	json_object_foreach (methods, name, method) {
+	json_object_foreach(methods, name, method)
+	{
 		enum err_code code = parse_method(s, name, method, &place, &s->methods[s->count++], err);
 		if (code != ERR_OK)
 			return code;

@@ -1,5 +1,5 @@
-/* A servable block, a NUL byte, and a JSON value: the block is parsed, the value checked against each of its arguments.
- * And the walk over JSON text is compared with jansson: both accept the same texts. */
+/* A servable block, a NUL byte, and a JSON value: the block is parsed, the value checked against each of its
+ * arguments. And the walk over JSON text is compared with jansson: both accept the same texts. */
 #include "wire/signature.h"
 #include "wire/value_check.h"
 
@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void require(bool holds, const char *what)
 {
 	if (!holds) {
-		fputs(what, stderr);
+		fprintf(stderr, "%s\n", what);
 		abort();
 	}
 }
@@ -32,7 +32,9 @@ static void check_argument(const struct argument *argument, struct str text)
 	int64_t shape[TENSOR_RANK_MAX];
 	uint32_t rank;
 	require(argument_oip(argument, shape, &rank) != DTYPE_INVALID && rank <= TENSOR_RANK_MAX, "argument_oip");
-	struct tensor tensor = { .name = argument->name, .dtype = DTYPE_JSON, .data = (uint8_t *)text.data, .len = text.len };
+	struct tensor tensor = {
+		.name = argument->name, .dtype = DTYPE_JSON, .data = (uint8_t *)text.data, .len = text.len
+	};
 	struct method alone = { .name = STR("run"), .inputs = (struct argument *)argument, .input_count = 1 };
 	enum err_code code = method_check_inputs(&alone, &tensor, 1, &err);
 	require(code == ERR_OK || code == ERR_INVALID_ARGUMENT, "code");

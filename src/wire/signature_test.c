@@ -4,7 +4,8 @@
 static struct signature *parse_run(const char *input, struct err *err)
 {
 	_cleanup_free_ char *text = NULL;
-	assert_true(asprintf(&text, "{\"methods\":{\"run\":{\"input\":%s,\"output\":{\"type\":\"python object\"}}}}", input) > 0);
+	assert_true(asprintf(&text, "{\"methods\":{\"run\":{\"input\":%s,\"output\":{\"type\":\"python object\"}}}}",
+			     input) > 0);
 	_cleanup_json_ json_t *json = NULL;
 	assert_int_equal(json_read(text, strlen(text), 64, "test", &json, NULL), ERR_OK);
 	struct signature *signature = NULL;
@@ -33,25 +34,29 @@ static void test_arguments(void **state)
 		enum dtype oip;
 		const char *oip_shape;
 	} rows[] = {
-		{ "{\"type\":\"ndarray\",\"shape\":[null,3],\"item_type\":{\"type\":\"float\",\"dtype\":\"FP32\"}}", DTYPE_FP32,
-		  "[-1,3]", DTYPE_FP32, "[-1,3]" },
-		{ "{\"type\":\"ndarray\",\"shape\":[\"None\",\"2\"],\"item_type\":\"integer\"}", DTYPE_INVALID, "[-1,2]",
-		  DTYPE_INT64, "[-1,2]" },
-		{ "{\"type\":\"ndarray\",\"shape\":\"Any\",\"item_type\":{\"type\":\"float\"}}", DTYPE_INVALID, NULL, DTYPE_FP64,
-		  "[-1]" },
+		{ "{\"type\":\"ndarray\",\"shape\":[null,3],\"item_type\":{\"type\":\"float\",\"dtype\":\"FP32\"}}",
+		  DTYPE_FP32, "[-1,3]", DTYPE_FP32, "[-1,3]" },
+		{ "{\"type\":\"ndarray\",\"shape\":[\"None\",\"2\"],\"item_type\":\"integer\"}", DTYPE_INVALID,
+		  "[-1,2]", DTYPE_INT64, "[-1,2]" },
+		{ "{\"type\":\"ndarray\",\"shape\":\"Any\",\"item_type\":{\"type\":\"float\"}}", DTYPE_INVALID, NULL,
+		  DTYPE_FP64, "[-1]" },
 		{ "{\"type\":\"ndarray\",\"shape\":[]}", DTYPE_INVALID, "[]", DTYPE_FP64, "[]" },
-		{ "{\"type\":\"ndarray\",\"shape\":[-1],\"item_type\":{\"dtype\":\"BF16\"}}", DTYPE_BF16, "[-1]", DTYPE_BF16,
-		  "[-1]" },
-		{ "{\"type\":\"ndarray\",\"shape\":[2],\"item_type\":\"string\"}", DTYPE_BYTES, "[2]", DTYPE_BYTES, "[2]" },
-		{ "{\"type\":\"ndarray\",\"shape\":[2],\"item_type\":\"boolean\"}", DTYPE_BOOL, "[2]", DTYPE_BOOL, "[2]" },
-		{ "{\"type\":\"ndarray\",\"shape\":[2],\"item_type\":\"complex\"}", DTYPE_JSON, "[2]", DTYPE_BYTES, "[1]" },
+		{ "{\"type\":\"ndarray\",\"shape\":[-1],\"item_type\":{\"dtype\":\"BF16\"}}", DTYPE_BF16, "[-1]",
+		  DTYPE_BF16, "[-1]" },
+		{ "{\"type\":\"ndarray\",\"shape\":[2],\"item_type\":\"string\"}", DTYPE_BYTES, "[2]", DTYPE_BYTES,
+		  "[2]" },
+		{ "{\"type\":\"ndarray\",\"shape\":[2],\"item_type\":\"boolean\"}", DTYPE_BOOL, "[2]", DTYPE_BOOL,
+		  "[2]" },
+		{ "{\"type\":\"ndarray\",\"shape\":[2],\"item_type\":\"complex\"}", DTYPE_JSON, "[2]", DTYPE_BYTES,
+		  "[1]" },
 		{ "{\"type\":\"number\"}", DTYPE_JSON, "[]", DTYPE_FP64, "[1]" },
 		{ "{\"type\":\"integer\"}", DTYPE_JSON, "[]", DTYPE_INT64, "[1]" },
 		{ "{\"type\":\"boolean\"}", DTYPE_JSON, "[]", DTYPE_BOOL, "[1]" },
 		{ "{\"type\":\"string\"}", DTYPE_JSON, "[]", DTYPE_BYTES, "[1]" },
 		{ "{\"type\":\"dict\",\"properties\":{}}", DTYPE_JSON, "[]", DTYPE_BYTES, "[1]" },
 		{ "{\"type\":\"list\",\"item_type\":\"string\"}", DTYPE_JSON, "[]", DTYPE_BYTES, "[1]" },
-		{ "{\"type\":\"python object\",\"python_type\":\"pandas.DataFrame\"}", DTYPE_JSON, "[]", DTYPE_BYTES, "[1]" },
+		{ "{\"type\":\"python object\",\"python_type\":\"pandas.DataFrame\"}", DTYPE_JSON, "[]", DTYPE_BYTES,
+		  "[1]" },
 		{ "{\"type\":\"file\",\"file_types\":[\"text/csv\"]}", DTYPE_FILE, "[]", DTYPE_BYTES, "[1]" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -77,9 +82,9 @@ static void test_arguments(void **state)
 
 static void test_tuple(void **state)
 {
-	_cleanup_(signature_destroyp) struct signature *signature =
-		parse_ok("{\"type\":\"tuple\",\"element_types\":[{\"type\":\"integer\"},{\"type\":\"float\",\"name\":\"y\"},"
-			 "{\"type\":\"file\"}]}");
+	_cleanup_(signature_destroyp) struct signature *signature = parse_ok(
+		"{\"type\":\"tuple\",\"element_types\":[{\"type\":\"integer\"},{\"type\":\"float\",\"name\":\"y\"},"
+		"{\"type\":\"file\"}]}");
 	const struct method *run = RUN(signature);
 	assert_true(run->tuple_input);
 	assert_false(run->tuple_output);
@@ -107,9 +112,12 @@ static void test_bad_signatures(void **state)
 		{ "{}", "servable.methods.run.input: must be an argument type" },
 		{ "{\"type\":\"tensor\"}", "servable.methods.run.input: \"tensor\" is no argument type" },
 		{ "{\"type\":\"base64\"}", "servable.methods.run.input: \"base64\" is no argument type" },
-		{ "{\"type\":\"ndarray\",\"shape\":[1,0]}", "servable.methods.run.input.shape[1]: an axis cannot be 0" },
-		{ "{\"type\":\"ndarray\",\"shape\":[1.5]}", "servable.methods.run.input.shape[0]: an axis is a whole number" },
-		{ "{\"type\":\"ndarray\",\"shape\":[\"x\"]}", "servable.methods.run.input.shape[0]: an axis is a whole number" },
+		{ "{\"type\":\"ndarray\",\"shape\":[1,0]}",
+		  "servable.methods.run.input.shape[1]: an axis cannot be 0" },
+		{ "{\"type\":\"ndarray\",\"shape\":[1.5]}",
+		  "servable.methods.run.input.shape[0]: an axis is a whole number" },
+		{ "{\"type\":\"ndarray\",\"shape\":[\"x\"]}",
+		  "servable.methods.run.input.shape[0]: an axis is a whole number" },
 		{ "{\"type\":\"ndarray\",\"shape\":3}", "servable.methods.run.input.shape: must be a list of axes" },
 		{ "{\"type\":\"ndarray\",\"shape\":[4294967296,4294967296]}",
 		  "servable.methods.run.input.shape: shape [4294967296,4294967296] multiplies past 2^63" },
@@ -124,7 +132,8 @@ static void test_bad_signatures(void **state)
 		{ "{\"type\":\"tuple\"}", "servable.methods.run.input.element_types: a tuple needs it" },
 		{ "{\"type\":\"tuple\",\"element_types\":[{\"type\":\"float\",\"name\":\"\"}]}",
 		  "servable.methods.run.input.element_types[0].name: must be text" },
-		{ "{\"type\":\"tuple\",\"element_types\":[{\"type\":\"float\",\"name\":\"a\"},{\"type\":\"float\",\"name\":\"a\"}]}",
+		{ "{\"type\":\"tuple\",\"element_types\":[{\"type\":\"float\",\"name\":\"a\"},{\"type\":\"float\","
+		  "\"name\":\"a\"}]}",
 		  "servable.methods.run.input: two arguments have the name 'a'" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -146,8 +155,10 @@ static void test_bad_methods(void **state)
 		{ "{\"methods\":{\"go\":{}}}", "servable.methods: must be an object that has" },
 		{ "{\"methods\":{\"run\":1}}", "servable.methods.run: must be an object" },
 		{ "{\"methods\":{\"run\":{}}}", "servable.methods.run.input: is missing" },
-		{ "{\"methods\":{\"run\":{\"input\":{\"type\":\"string\"}}}}", "servable.methods.run.output: is missing" },
-		{ "{\"methods\":{\"run\":{\"input\":{\"type\":\"string\"},\"output\":{\"type\":\"string\"},\"parameters\":1}}}",
+		{ "{\"methods\":{\"run\":{\"input\":{\"type\":\"string\"}}}}",
+		  "servable.methods.run.output: is missing" },
+		{ "{\"methods\":{\"run\":{\"input\":{\"type\":\"string\"},\"output\":{\"type\":\"string\"},"
+		  "\"parameters\":1}}}",
 		  "servable.methods.run.parameters: must be an object" },
 		{ "{\"methods\":{\"a b\":{},\"run\":{}}}", "servable.methods.a b: a method's name" },
 	};
@@ -155,7 +166,8 @@ static void test_bad_methods(void **state)
 		struct err err = ERR_INIT;
 		struct signature *signature = NULL;
 		_cleanup_json_ json_t *json = NULL;
-		assert_int_equal(json_read(rows[i].servable, strlen(rows[i].servable), 64, "test", &json, NULL), ERR_OK);
+		assert_int_equal(json_read(rows[i].servable, strlen(rows[i].servable), 64, "test", &json, NULL),
+				 ERR_OK);
 		assert_int_equal(signature_parse(json, &signature, &err), ERR_INVALID_ARGUMENT);
 		assert_null(signature);
 		if (!str_starts(err_text(&err), rows[i].error))

@@ -13,10 +13,13 @@ static void test_dtypes(void **state)
 	assert_int_equal(dtype_size(DTYPE_FP64), 8);
 	assert_int_equal(dtype_size(DTYPE_BYTES), 0);
 	assert_string_equal(dtype_name((enum dtype)99), "INVALID");
-	assert_int_equal(dtype_size((enum dtype)-1), 0);
+	assert_int_equal(dtype_size((enum dtype) - 1), 0);
 }
 
-#define ROW(dtype, rank, len, error, ...) { dtype, rank, { __VA_ARGS__ }, len, error }
+#define ROW(dtype, rank, len, error, ...)                                                                            \
+	{                                                                                                            \
+		dtype, rank, { __VA_ARGS__ }, len, error                                                             \
+	}
 
 static void test_check(void **state)
 {
@@ -32,14 +35,18 @@ static void test_check(void **state)
 		ROW(DTYPE_INT64, 3, 0, NULL, 4, 0, 9),
 		ROW(DTYPE_FP32, 2, 20, "shape [2,3] of FP32 takes 24 bytes, but 20 came", 2, 3),
 		ROW(DTYPE_FP32, 2, 0, "shape [2,-3] has a negative axis", 2, -3),
-		ROW(DTYPE_UINT8, 2, 0, "shape [4294967296,4294967296] multiplies past 2^63 bytes of UINT8", 1ll << 32, 1ll << 32),
+		ROW(DTYPE_UINT8, 2, 0, "shape [4294967296,4294967296] multiplies past 2^63 bytes of UINT8", 1ll << 32,
+		    1ll << 32),
 		ROW(DTYPE_FP64, 1, 0, "shape [1152921504606846976] multiplies past 2^63 bytes of FP64", 1ll << 60),
-		ROW(DTYPE_FP64, 3, 0, "shape [4611686018427387904,0,4] multiplies past 2^63 bytes of FP64", 1ll << 62, 0, 4),
+		ROW(DTYPE_FP64, 3, 0, "shape [4611686018427387904,0,4] multiplies past 2^63 bytes of FP64", 1ll << 62,
+		    0, 4),
 		ROW(DTYPE_BYTES, 1, 13, NULL, 3), /* below: "ab", "", "c" cut to 13 = 4+2+4+0+... */
-		ROW(DTYPE_BYTES, 1, 10, "element 2 of 3: its 4-byte length should begin at byte 10, but the data end at 10", 3),
+		ROW(DTYPE_BYTES, 1, 10,
+		    "element 2 of 3: its 4-byte length should begin at byte 10, but the data end at 10", 3),
 		ROW(DTYPE_BYTES, 1, 5, "element 0 of 3: 2 bytes are announced, but only 1 follow", 3),
 		ROW(DTYPE_BYTES, 1, 13, "7 bytes are left behind the last of 1 elements", 1),
-		ROW(DTYPE_BYTES, 1, 13, "element 3 of 9223372036854775807: its 4-byte length should begin at byte 14", INT64_MAX),
+		ROW(DTYPE_BYTES, 1, 13, "element 3 of 9223372036854775807: its 4-byte length should begin at byte 14",
+		    INT64_MAX),
 		ROW(DTYPE_JSON, 0, 5, NULL, 0),
 		ROW(DTYPE_FILE, 0, 0, NULL, 0),
 		ROW(DTYPE_JSON, 1, 5, "a JSON tensor has no axes, but 1 came", 1),

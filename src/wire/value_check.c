@@ -56,7 +56,8 @@ static enum err_code fail(struct check *c, const struct place *place, char *text
 
 static enum err_code bad_json(struct check *c, const struct place *place)
 {
-	return fail(c, place, xasprintf("not valid JSON at byte %zu: %s", (size_t)(c->walk.at - c->walk.start), c->walk.why));
+	return fail(c, place,
+		    xasprintf("not valid JSON at byte %zu: %s", (size_t)(c->walk.at - c->walk.start), c->walk.why));
 }
 
 /* The value at `at` as a person wants to see it: at most SNIPPET_MAX bytes, on a character's border. */
@@ -80,7 +81,8 @@ static void snippet(const char *at, const char *end, char text[SNIPPET_MAX + 4])
 	str_copy(text + len, 4, len == SNIPPET_MAX || (len && len < room) ? "..." : "");
 }
 
-static enum err_code mismatch(struct check *c, const struct value_type *type, const struct place *place, const char *at)
+static enum err_code mismatch(struct check *c, const struct value_type *type, const struct place *place,
+			      const char *at)
 {
 	char got[SNIPPET_MAX + 4] = "";
 	const char *what = got;
@@ -183,7 +185,8 @@ static bool is_base64(struct str text)
 		len--;
 	for (size_t i = 0; i < len; i++) {
 		char c = text.data[i];
-		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/'))
+		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
+		      c == '/'))
 			return false;
 	}
 	return true;
@@ -222,8 +225,9 @@ static enum err_code check_list(struct check *c, const struct value_type *type, 
 	int more = 0;
 	while (code == ERR_OK && (more = json_walk_item(&c->walk, item.index == 0, ']')) == 1) {
 		if (tuple && item.index == type->member_count)
-			return fail(c, place, xasprintf("more than the tuple's %zu elements came", type->member_count));
-		code = check_value(c, tuple ? type->members[item.index].type : type->item ? type->item : &any_type, &item);
+			return fail(c, place,
+				    xasprintf("the tuple has %zu elements, but more came", type->member_count));
+		code = check_value(c, tuple ? type->members[item.index].type : type->item, &item);
 		item.index++;
 	}
 	if (code != ERR_OK)
@@ -232,7 +236,8 @@ static enum err_code check_list(struct check *c, const struct value_type *type, 
 	if (more < 0)
 		return bad_json(c, place);
 	if (tuple && item.index < type->member_count)
-		return fail(c, place, xasprintf("%zu elements came, but the tuple has %zu", item.index, type->member_count));
+		return fail(c, place,
+			    xasprintf("the tuple has %zu elements, but %zu came", type->member_count, item.index));
 	return ERR_OK;
 }
 
@@ -256,7 +261,8 @@ static enum err_code check_axis(struct check *c, struct grid *grid, uint32_t axi
 	if (first != '[')
 		return mismatch(c, grid->type, place, c->walk.at);
 	if (axis == TENSOR_RANK_MAX)
-		return fail(c, place, xasprintf("nested deeper than the %d axes that an ndarray may have", TENSOR_RANK_MAX));
+		return fail(c, place,
+			    xasprintf("nested deeper than the %d axes that an ndarray may have", TENSOR_RANK_MAX));
 	struct place item = { .up = place };
 	enum err_code code = enter(c, place);
 	int more = 0;
@@ -273,7 +279,8 @@ static enum err_code check_axis(struct check *c, struct grid *grid, uint32_t axi
 		grid->shape[axis] = (int64_t)item.index;
 	if (grid->shape[axis] != (int64_t)item.index)
 		return fail(c, place,
-			    xasprintf("%zu items came, but axis %u has %lld", item.index, axis, (long long)grid->shape[axis]));
+			    xasprintf("axis %u has %lld items, but %zu came", axis, (long long)grid->shape[axis],
+				      item.index));
 	return ERR_OK;
 }
 
@@ -303,9 +310,12 @@ static enum err_code unknown_key(struct check *c, const struct value_type *type,
 	char names[160];
 	size_t len = 0;
 	names[0] = '\0';
-	for (size_t i = 0; i < type->member_count && len < sizeof(names); i++)
-		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%.64s", i ? ", " : "", type->members[i].name.data);
-	return fail(c, place, xasprintf("no such property; there are: %s%s", names, len >= sizeof(names) ? "..." : ""));
+	size_t i = 0;
+	for (; i < type->member_count && len + 72 < sizeof(names); i++)
+		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s" STR_FMT, i ? ", " : "",
+					STR_ARG(str_cut(type->members[i].name, 64)));
+	return fail(c, place,
+		    xasprintf("no such property; there are: %s%s", names, i < type->member_count ? ", ..." : ""));
 }
 
 static enum err_code check_dict(struct check *c, const struct value_type *type, const struct place *place)
@@ -342,7 +352,9 @@ static enum err_code check_dict(struct check *c, const struct value_type *type, 
 		return bad_json(c, place);
 	for (size_t i = 0; i < type->member_count; i++)
 		if (!type->members[i].optional && !(seen[i / 64] >> i % 64 & 1))
-			return fail(c, place, xasprintf("the property \"%.128s\" is missing", type->members[i].name.data));
+			return fail(c, place,
+				    xasprintf("the property \"" STR_FMT "\" is missing",
+					      STR_ARG(str_cut(type->members[i].name, 128))));
 	return ERR_OK;
 }
 

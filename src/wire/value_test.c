@@ -21,7 +21,9 @@ static char *check(const char *type, const char *value)
 	return text;
 }
 
-#define POINTS "{\"type\":\"list\",\"item_type\":{\"type\":\"dict\",\"properties\":{\"x\":{\"type\":\"float\"},\"y\":\"integer\"}}}"
+#define POINTS                                                                                                       \
+	"{\"type\":\"list\",\"item_type\":{\"type\":\"dict\",\"properties\":{\"x\":{\"type\":\"float\"},\"y\":"      \
+	"\"integer\"}}}"
 #define PAIR "{\"type\":\"tuple\",\"element_types\":[\"integer\",{\"type\":\"list\",\"item_type\":\"string\"}]}"
 #define GRID "{\"type\":\"ndarray\",\"shape\":[null,2],\"item_type\":\"float\"}"
 #define ANY_GRID "{\"type\":\"ndarray\",\"shape\":\"Any\",\"item_type\":\"integer\"}"
@@ -41,7 +43,8 @@ static const struct {
 	{ SCALAR("integer"), "[1]", "input 'x': expected an integer, got a list" },
 	{ SCALAR("integer"), "", "input 'x': expected an integer, got nothing" },
 	{ SCALAR("integer"), "9223372036854775807", "" },
-	{ SCALAR("integer"), "9223372036854775808", "input 'x': not valid JSON at byte 0: the integer does not fit 64 bits" },
+	{ SCALAR("integer"), "9223372036854775808",
+	  "input 'x': not valid JSON at byte 0: the integer does not fit 64 bits" },
 	{ SCALAR("integer"), "01", "input 'x': not valid JSON at byte 0: not a valid number" },
 	{ SCALAR("integer"), "1 2", "input 'x': not valid JSON at byte 2: something follows the value" },
 	{ SCALAR("float"), "1", "" },
@@ -60,7 +63,8 @@ static const struct {
 	{ SCALAR("string"), "\"\\ud83d\"", "input 'x': not valid JSON at byte 1: not a valid escape in a string" },
 	{ SCALAR("string"), "\"\\x\"", "input 'x': not valid JSON at byte 1: not a valid escape in a string" },
 	{ SCALAR("string"), "\"\xff\"", "input 'x': not valid JSON at byte 1: a string is not valid UTF-8" },
-	{ SCALAR("string"), "\"\n\"", "input 'x': not valid JSON at byte 1: a control character in a string must be escaped" },
+	{ SCALAR("string"), "\"\n\"",
+	  "input 'x': not valid JSON at byte 1: a control character in a string must be escaped" },
 	{ SCALAR("string"), "\"abc", "input 'x': not valid JSON at byte 4: the text ends inside a string" },
 	{ SCALAR("string"), "12", "input 'x': expected a string, got 12" },
 	{ SCALAR("complex"), "1.5", "" },
@@ -74,19 +78,25 @@ static const struct {
 	{ SCALAR("datetime"), "\"2026-13-22\"",
 	  "input 'x': expected a date as \"2026-11-22\" or a time as \"2026-11-22T16:24:07Z\", got \"2026-13-22\"" },
 	{ SCALAR("datetime"), "\"2026-11-22T25:00\"",
-	  "input 'x': expected a date as \"2026-11-22\" or a time as \"2026-11-22T16:24:07Z\", got \"2026-11-22T25:00\"" },
+	  "input 'x': expected a date as \"2026-11-22\" or a time as \"2026-11-22T16:24:07Z\", got "
+	  "\"2026-11-22T25:00\"" },
 	{ SCALAR("datetime"), "\"2026-11-22T16:24Zx\"",
-	  "input 'x': expected a date as \"2026-11-22\" or a time as \"2026-11-22T16:24:07Z\", got \"2026-11-22T16:24Zx\"" },
+	  "input 'x': expected a date as \"2026-11-22\" or a time as \"2026-11-22T16:24:07Z\", got "
+	  "\"2026-11-22T16:24Zx\"" },
 	{ SCALAR("timedelta"), "90.5", "" },
 	{ SCALAR("timedelta"), "\"1h\"", "input 'x': expected a number of seconds, got \"1h\"" },
 	{ SCALAR("python object"), "{\"a\":[1,{\"b\":null}],\"a\":true}", "" },
 	{ SCALAR("python object"), "[1,]", "input 'x'[1]: not valid JSON at byte 3: expected a value" },
 	{ SCALAR("python object"), "{\"a\":1,}", "input 'x': not valid JSON at byte 7: expected a key in quotes" },
 	{ SCALAR("python object"), "{\"a\" 1}", "input 'x': not valid JSON at byte 5: expected ':' behind the key" },
-	{ SCALAR("python object"), "[1 2]", "input 'x': not valid JSON at byte 3: expected ',' or the closing bracket" },
-	{ SCALAR("python object"), "[1", "input 'x': not valid JSON at byte 2: the text ends inside a list or object" },
-	{ SCALAR("python object"), "[", "input 'x': not valid JSON at byte 1: the text ends inside a list or object" },
-	{ SCALAR("python object"), "", "input 'x': not valid JSON at byte 0: the text ends where a value should begin" },
+	{ SCALAR("python object"), "[1 2]",
+	  "input 'x': not valid JSON at byte 3: expected ',' or the closing bracket" },
+	{ SCALAR("python object"), "[1",
+	  "input 'x': not valid JSON at byte 2: the text ends inside a list or object" },
+	{ SCALAR("python object"), "[",
+	  "input 'x': not valid JSON at byte 1: the text ends inside a list or object" },
+	{ SCALAR("python object"), "",
+	  "input 'x': not valid JSON at byte 0: the text ends where a value should begin" },
 	{ POINTS, "[]", "" },
 	{ POINTS, "[{\"x\":1,\"y\":2},{\"y\":3,\"x\":0.5}]", "" },
 	{ POINTS, "[{\"x\":1,\"y\":2},{\"x\":1,\"y\":2},{\"x\":1,\"y\":2},{\"x\":1,\"y\":\"a\"}]",
@@ -101,19 +111,19 @@ static const struct {
 	{ "{\"type\":\"dict\"}", "{\"any\":{}}", "" },
 	{ "{\"type\":\"list\"}", "[1,\"a\",[]]", "" },
 	{ PAIR, "[1,[\"a\",\"b\"]]", "" },
-	{ PAIR, "[1]", "input 'x': 1 elements came, but the tuple has 2" },
-	{ PAIR, "[1,[],3]", "input 'x': more than the tuple's 2 elements came" },
+	{ PAIR, "[1]", "input 'x': the tuple has 2 elements, but 1 came" },
+	{ PAIR, "[1,[],3]", "input 'x': the tuple has 2 elements, but more came" },
 	{ PAIR, "[1,[\"a\",2]]", "input 'x'[1][1]: expected a string, got 2" },
 	{ PAIR, "{}", "input 'x': expected a tuple as a list, got an object" },
 	{ GRID, "[[1,2],[3,4.5]]", "" },
 	{ GRID, "[]", "" },
-	{ GRID, "[[1,2],[3]]", "input 'x'[1]: 1 items came, but axis 1 has 2" },
+	{ GRID, "[[1,2],[3]]", "input 'x'[1]: axis 1 has 2 items, but 1 came" },
 	{ GRID, "[[1,2],3]", "input 'x'[1]: expected an ndarray as nested lists, got 3" },
 	{ GRID, "[[1,[2]]]", "input 'x'[0][1]: nested deeper than the ndarray's 2 axes" },
 	{ GRID, "[[1,\"a\"]]", "input 'x'[0][1]: expected a number, got \"a\"" },
 	{ ANY_GRID, "7", "" },
 	{ ANY_GRID, "[[[1],[2]],[[3],[4]]]", "" },
-	{ ANY_GRID, "[[1,2],[3]]", "input 'x'[1]: 1 items came, but axis 1 has 2" },
+	{ ANY_GRID, "[[1,2],[3]]", "input 'x'[1]: axis 1 has 2 items, but 1 came" },
 	{ ANY_GRID, "[1,[2]]", "input 'x'[1]: nested deeper than the ndarray's 1 axes" },
 	{ ANY_GRID, "[[1],2]", "input 'x'[1]: expected an ndarray as nested lists, got 2" },
 	{ ANY_GRID, "[1.5]", "input 'x'[0]: expected an integer, got 1.5" },
@@ -121,7 +131,8 @@ static const struct {
 	{ SCALAR("file"), "{\"content\":\"\",\"name\":\"a.txt\"}", "" },
 	{ SCALAR("file"), "{\"content\":\"YW=I\"}", "input 'x'.content: expected base64 text, got \"YW=I\"" },
 	{ SCALAR("file"), "{\"url\":\"http://x\"}", "input 'x'.url: no such property; there are: content, name" },
-	{ SCALAR("file"), "\"YWI=\"", "input 'x': expected a file as {\"content\": base64, \"name\"?: …}, got \"YWI=\"" },
+	{ SCALAR("file"), "\"YWI=\"",
+	  "input 'x': expected a file as {\"content\": base64, \"name\"?: …}, got \"YWI=\"" },
 };
 
 static void test_table(void **state)
@@ -135,9 +146,10 @@ static void test_table(void **state)
 
 static void test_snippets(void **state)
 {
-	_cleanup_free_ char *wide = check(SCALAR("integer"), "\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
-							     "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
-							     "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\"");
+	_cleanup_free_ char *wide =
+		check(SCALAR("integer"), "\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+					 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+					 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\"");
 	assert_true(str_is_utf8(wide, strlen(wide)));
 	assert_true(str_ends(wide, "..."));
 	_cleanup_free_ char *broken = check(SCALAR("integer"), "\"a\xff\x01\xc3");

@@ -48,7 +48,8 @@ static enum err_code no_memory(struct compile *c, const struct place *place)
 {
 	char where[PLACE_TEXT_MAX];
 	place_format(place, where);
-	return err_set(c->err, ERR_RESOURCE_EXHAUSTED, "%s: the methods of this servable take too much memory", where);
+	return err_set(c->err, ERR_RESOURCE_EXHAUSTED, "%s: the methods of this servable take too much memory",
+		       where);
 }
 
 static enum err_code compile(struct compile *c, const json_t *schema, const struct place *place,
@@ -75,13 +76,15 @@ static enum err_code parse_axis(struct compile *c, const json_t *axis, const str
 	else if (!text || !str_parse_i64(text, -1, INT64_MAX, &value))
 		return FAIL(c, place, "an axis is a whole number from 1 on, or null where it is free");
 	if (value < -1 || value == 0)
-		return FAIL(c, place, "an axis cannot be %lld: give a whole number from 1 on, or null where it is free",
+		return FAIL(c, place,
+			    "an axis cannot be %lld: give a whole number from 1 on, or null where it is free",
 			    (long long)value);
 	*ret = value;
 	return ERR_OK;
 }
 
-static enum err_code parse_shape(struct compile *c, const json_t *shape, const struct place *place, struct value_type *type)
+static enum err_code parse_shape(struct compile *c, const json_t *shape, const struct place *place,
+				 struct value_type *type)
 {
 	const char *text = json_string_value(shape);
 	if (!shape || json_is_null(shape) || (text && strcmp(text, "Any") == 0)) {
@@ -160,7 +163,8 @@ static bool kind_has_dtype(enum value_kind kind, enum dtype dtype)
 	}
 }
 
-static enum err_code parse_dtype(struct compile *c, const json_t *item, const struct place *place, struct value_type *type)
+static enum err_code parse_dtype(struct compile *c, const json_t *item, const struct place *place,
+				 struct value_type *type)
 {
 	type->dtype = dtype_of_kind(type->item->kind, &type->item_class);
 	const json_t *dtype = json_object_get(item, "dtype");
@@ -172,13 +176,15 @@ static enum err_code parse_dtype(struct compile *c, const json_t *item, const st
 	if (value == DTYPE_INVALID)
 		return FAIL(c, &here, "must be a datatype of the Open Inference Protocol, as \"FP32\" or \"INT64\"");
 	if (!kind_has_dtype(type->item->kind, value))
-		return FAIL(c, &here, "%s does not hold items of type \"%s\"", text, value_kind_name(type->item->kind));
+		return FAIL(c, &here, "%s does not hold items of type \"%s\"", text,
+			    value_kind_name(type->item->kind));
 	type->dtype = value;
 	return ERR_OK;
 }
 
 /* `item_type` of an ndarray or list: absent, a bare string, or an argument type; {"dtype": …} alone will do. */
-static enum err_code parse_item(struct compile *c, const json_t *item, const struct place *place, struct value_type *type)
+static enum err_code parse_item(struct compile *c, const json_t *item, const struct place *place,
+				struct value_type *type)
 {
 	if (!item || (json_is_object(item) && !json_object_get(item, "type"))) {
 		type->item = &any;
@@ -202,7 +208,8 @@ static enum err_code parse_ndarray(struct compile *c, const json_t *schema, cons
 	return code != ERR_OK ? code : parse_shape(c, json_object_get(schema, "shape"), place, type);
 }
 
-static enum err_code parse_dict(struct compile *c, const json_t *schema, const struct place *place, struct value_type *type)
+static enum err_code parse_dict(struct compile *c, const json_t *schema, const struct place *place,
+				struct value_type *type)
 {
 	json_t *properties = json_object_get(schema, "properties"), *property;
 	const char *name;
@@ -217,7 +224,8 @@ static enum err_code parse_dict(struct compile *c, const json_t *schema, const s
 	struct value_member *members = arena_try(c->arena, MAX(count, 1u) * sizeof(*members));
 	if (!members)
 		return no_memory(c, &here);
-	json_object_foreach (properties, name, property) {
+	json_object_foreach(properties, name, property)
+	{
 		struct place member = { .up = &here, .key = str_of(name) };
 		members[i] = (struct value_member){ .name = str_of(name) };
 		enum err_code code = compile(c, property, &member, &members[i++].type);
@@ -229,7 +237,8 @@ static enum err_code parse_dict(struct compile *c, const json_t *schema, const s
 	return ERR_OK;
 }
 
-static enum err_code parse_tuple(struct compile *c, const json_t *schema, const struct place *place, struct value_type *type)
+static enum err_code parse_tuple(struct compile *c, const json_t *schema, const struct place *place,
+				 struct value_type *type)
 {
 	const json_t *elements = json_object_get(schema, "element_types");
 	struct place here = { .up = place, .key = STR("element_types") };
@@ -274,16 +283,18 @@ static enum err_code compile_kind(struct compile *c, const json_t *schema, const
 static enum err_code compile(struct compile *c, const json_t *schema, const struct place *place,
 			     const struct value_type **ret)
 {
-	const char *name = json_is_string(schema) ? json_string_value(schema) :
-						    json_string_value(json_object_get(schema, "type"));
+	const char *name = json_is_string(schema) ? json_string_value(schema)
+						  : json_string_value(json_object_get(schema, "type"));
 	enum value_kind kind;
 	if (!name)
-		return FAIL(c, place, "must be an argument type: an object with \"type\", as {\"type\": \"ndarray\", …}");
+		return FAIL(c, place,
+			    "must be an argument type: an object with \"type\", as {\"type\": \"ndarray\", …}");
 	if (!parse_kind(name, &kind))
 		return FAIL(c, place,
-			    "\"%.64s\" is no argument type; there are number, integer, float, complex, boolean, string, "
+			    "\"" STR_FMT
+			    "\" is no argument type; there are number, integer, float, complex, boolean, string, "
 			    "datetime, timedelta, ndarray, list, dict, tuple, file and python object",
-			    name);
+			    STR_ARG(str_cut(str_of(name), 64)));
 	if (c->depth >= VALUE_TYPE_DEPTH_MAX)
 		return FAIL(c, place, "argument types nest deeper than %d", VALUE_TYPE_DEPTH_MAX);
 	struct value_type *type = arena_try(c->arena, sizeof(*type));
