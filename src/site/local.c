@@ -659,7 +659,8 @@ static enum err_code start_process(struct worker *worker, const struct worker_sp
 		argv[n++] = "--network";
 	if (strcmp(settings_string(executor->settings, SETTING_WORKER_SANDBOX), "require") == 0)
 		argv[n++] = "--require-sandbox";
-	struct process_options options = { .argv = argv, .directory = "/", .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = STDERR_FILENO, .keep_fd = socket };
+	struct process_options options = { .argv = argv, .directory = "/", .stdin_fd = -1, .stdout_fd = -1,
+					   .stderr_fd = STDERR_FILENO, .keep_fd = socket };
 	return process_start(executor->loop, &options, on_exit_status, worker, &worker->process, err);
 }
 

@@ -1,0 +1,84 @@
+#include "http/server_impl.h"
+
+void reply_json(struct request *request, int status, json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+	json_decref(json);
+	buf_clear(&request->reply.body);
+	if (!text || !buf_puts(&request->reply.body, text) || !buf_putc(&request->reply.body, '\n')) {
+		free(text);
+		buf_clear(&request->reply.body);
+		request->reply.status = 500;
+		return;
+	}
+	free(text);
+	request->reply.status = status;
+}
+
+void reply_empty(struct request *request, int status)
+{
+	buf_clear(&request->reply.body);
+	request->reply.status = status;
+}
+
+void reply_error(struct request *request, const struct err *err)
+{
+	struct buf *body = &request->reply.body;
+	buf_clear(body);
+	bool anonymous = !request->principal || !request->principal->user;
+	bool sign_in = err->code == ERR_NOT_FOUND && anonymous && request->route && request->route->access >= ACCESS_DISCOVER;
+	char message[8192];
+	snprintf(message, sizeof(message), "%s%s", err_text(err), sign_in ? ", or sign in" : "");
+	buf_puts(body, "{\"error\":");
+	buf_put_json_string(body, message, strlen(message));
+	buf_printf(body, ",\"code\":\"%s\"", err_code_name(err->code));
+	if (err_hint(err)) {
+		buf_puts(body, ",\"hint\":");
+		buf_put_json_string(body, err_hint(err), strlen(err_hint(err)));
+	}
+	if (request->id[0])
+		buf_printf(body, ",\"request_id\":\"%s\"", request->id);
+	buf_puts(body, "}\n");
+	request->reply.content_type = NULL;
+	request->reply.binary_count = 0;
+	if (request->reply.status < 400)
+		request->reply.status = err_code_http(err->code);
+}
+
+enum err_code request_json(struct request *request, json_t **ret, struct err *err)
+{
+	int depth = (int)settings_int(request->server->parts.settings, SETTING_LIMITS_JSON_DEPTH);
+	_cleanup_json_ json_t *json = NULL;
+	enum err_code code = json_read(request->body.data ? request->body.data : "", request->body.len, depth, "body", &json, err);
+	if (code != ERR_OK)
+		return code;
+	if (!json_is_object(json))
+		return err_set(err, ERR_INVALID_ARGUMENT, "the body must be a JSON object");
+	*ret = json_incref(json);
+	return ERR_OK;
+}
+
+const char *request_argument(struct request *request, const char *name)
+{
+	return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+enum err_code request_argument_int(struct request *request, const char *name, int64_t least, int64_t most, int64_t initial,
+				   int64_t *ret, struct err *err)
+{
+	const char *text = request_argument(request, name);
+	*ret = initial;
+	if (!text || str_parse_i64(text, least, most, ret))
+		return ERR_OK;
+	return err_set(err, ERR_INVALID_ARGUMENT, "%s is '%s', but must be a whole number from %lld to %lld", name, text,
+		       (long long)least, (long long)most);
+}
+
+enum err_code request_argument_bool(struct request *request, const char *name, bool *ret, struct err *err)
+{
+	const char *text = request_argument(request, name);
+	*ret = text && (strcmp(text, "true") == 0 || strcmp(text, "1") == 0);
+	if (!text || *ret || strcmp(text, "false") == 0 || strcmp(text, "0") == 0)
+		return ERR_OK;
+	return err_set(err, ERR_INVALID_ARGUMENT, "%s is '%s', but must be true or false", name, text);
+}

@@ -1,0 +1,108 @@
+/* http/request.h - one HTTP request on its way through the front door.
+ *
+ * Belongs to the serving loop, except while its pool handler runs: then to that pool thread alone. Everything
+ * is freed when libmicrohttpd says that the exchange is over. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/json.h"
+#include "http/server.h"
+
+#include <microhttpd.h>
+
+#define REQUEST_PARAMS 4
+#define REQUEST_SEGMENTS 12
+
+enum phase {
+	PHASE_HEAD,  /* headers are there: framing, route, who, what, may they */
+	PHASE_BODY,  /* body bytes come */
+	PHASE_WAIT,  /* something else is at it; suspended */
+	PHASE_REPLY, /* the answer is made */
+	PHASE_SENT,
+};
+
+struct reply {
+	int status; /* 0: not made yet */
+	const char *content_type; /* literal; NULL: application/json */
+	struct buf body;
+	const struct tensor *binary; /* sent after the body, those with binary_flags[i] */
+	const bool *binary_flags;
+	size_t binary_count;
+	int file_fd; /* instead of the body where >= 0; owned */
+	int64_t file_bytes;
+	int retry_after_s;
+	char *location; /* owned */
+	bool close;
+};
+
+struct route;
+struct upload; /* http/publish_routes.c */
+
+struct request {
+	struct http_server *server;
+	struct MHD_Connection *connection;
+	enum phase phase;
+	bool suspended;
+	const char *method; /* of libmicrohttpd */
+	const struct route *route;
+	struct str segments[REQUEST_SEGMENTS];
+	size_t segment_count;
+	char *path; /* owned copy that the segments point into */
+	struct str params[REQUEST_PARAMS]; /* the {…} parts of the pattern, in order */
+	char *param_text[REQUEST_PARAMS];  /* the same as C strings, in the arena */
+	struct arena arena;
+	char id[40];
+	bool id_given;
+	/* headers */
+	const char *authorization, *content_type, *content_length, *host, *inference_header_length, *accept;
+	int64_t body_bytes; /* Content-Length; -1: chunked or none */
+	int64_t body_seen;
+	/* who and what */
+	bool head_checked;
+	const struct principal *principal; /* shared (ref) */
+	struct digest token;
+	struct servable *servable; /* shared (ref); routes that need one */
+	struct err lookup; /* why there is no principal or servable */
+	/* body */
+	struct buf body;
+	struct run *run;
+	struct run_parser *parser;
+	struct upload *upload;
+	/* answer */
+	struct reply reply;
+	unsigned int after; /* enum after_flags: what the loop does once the pool handler succeeded */
+	struct timer *timer; /* long poll */
+	int64_t wait_ms;     /* how long the handler may wait for a change; 0: not any more */
+	uint64_t task_changes; /* the server's count when the handler began to look */
+	bool waiting;
+	struct request *next_waiter, *previous_waiter;
+};
+
+enum after_flags {
+	AFTER_FORGET_TOKENS = 1u << 0,	 /* users, groups or tokens changed */
+	AFTER_FORGET_SERVABLE = 1u << 1, /* params[0]/params[1] changed */
+	AFTER_PUBLISH = 1u << 2,	 /* a publish was accepted */
+};
+
+/* --- what handlers use (any thread that has the request) --- */
+
+/* Takes the reference of `json`. */
+void reply_json(struct request *request, int status, json_t *json);
+void reply_empty(struct request *request, int status);
+/* The one shape of errors. Ends " or sign in" for an anonymous caller's NOT_FOUND. */
+void reply_error(struct request *request, const struct err *err);
+/* The body as a JSON object; ERR_INVALID_ARGUMENT. Returned owned. */
+must_check enum err_code request_json(struct request *request, json_t **ret, struct err *err);
+/* A query argument, borrowed; NULL if absent. */
+const char *request_argument(struct request *request, const char *name);
+must_check enum err_code request_argument_int(struct request *request, const char *name, int64_t least, int64_t most,
+					      int64_t initial, int64_t *ret, struct err *err);
+must_check enum err_code request_argument_bool(struct request *request, const char *name, bool *ret, struct err *err);
+
+/* --- what the server's own files share (loop thread) --- */
+/* The reply is made: send it as soon as libmicrohttpd asks. */
+void request_complete(struct request *request);
+void request_suspend(struct request *request);
+/* Lets libmicrohttpd call again, without a reply yet. */
+void request_resume(struct request *request);

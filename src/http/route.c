@@ -1,0 +1,146 @@
+#include "http/route.h"
+
+#include "base/alloc.h"
+
+#define SERVABLE "/api/v1/servables/{owner}/{name}"
+#define VERSION SERVABLE "/versions/{version}"
+#define MODEL "/v2/models/{owner}/{name}"
+#define MODEL_VERSION MODEL "/versions/{version}"
+
+static const struct route routes[] = {
+	{ METHOD_POST, MODEL "/infer", ROUTE_RUN, ACCESS_RUN, begin_infer },
+	{ METHOD_POST, MODEL_VERSION "/infer", ROUTE_RUN, ACCESS_RUN, begin_infer, 2 },
+	{ METHOD_POST, SERVABLE "/run", ROUTE_RUN, ACCESS_RUN, begin_run },
+	{ METHOD_POST, VERSION "/run", ROUTE_RUN, ACCESS_RUN, begin_run, 2 },
+	{ METHOD_GET, "/v2/health/live", ROUTE_INLINE, ACCESS_ANYBODY, handle_live },
+	{ METHOD_GET, "/v2/health/ready", ROUTE_INLINE, ACCESS_ANYBODY, handle_live },
+	{ METHOD_GET, "/v2", ROUTE_INLINE, ACCESS_ANYBODY, handle_server_metadata },
+	{ METHOD_GET, MODEL, ROUTE_INLINE, ACCESS_READ, handle_model_metadata },
+	{ METHOD_GET, MODEL_VERSION, ROUTE_INLINE, ACCESS_READ, handle_model_metadata, 2 },
+	{ METHOD_GET, MODEL "/ready", ROUTE_INLINE, ACCESS_READ, handle_model_ready },
+	{ METHOD_GET, MODEL_VERSION "/ready", ROUTE_INLINE, ACCESS_READ, handle_model_ready, 2 },
+	{ METHOD_GET, "/", ROUTE_INLINE, ACCESS_ANYBODY, handle_root },
+	{ METHOD_GET, "/api/v1/hub", ROUTE_INLINE, ACCESS_ANYBODY, handle_hub },
+	{ METHOD_GET, "/api/v1/schemas/{name}", ROUTE_INLINE, ACCESS_ANYBODY, handle_schema },
+	{ METHOD_GET, "/api/v1/whoami", ROUTE_INLINE, ACCESS_ANYBODY, handle_whoami },
+	{ METHOD_GET, "/api/v1/namespaces", ROUTE_INLINE, ACCESS_SIGNED_IN, handle_namespaces },
+	{ METHOD_GET, "/api/v1/search", ROUTE_SEARCH, ACCESS_ANYBODY, handle_search },
+	{ METHOD_GET, "/api/v1/servables", ROUTE_SEARCH, ACCESS_ANYBODY, handle_servables },
+	{ METHOD_GET, SERVABLE, ROUTE_POOL, ACCESS_READ, handle_describe },
+	{ METHOD_GET, VERSION, ROUTE_POOL, ACCESS_READ, handle_describe, 2 },
+	{ METHOD_GET, SERVABLE "/versions", ROUTE_POOL, ACCESS_READ, handle_versions },
+	{ METHOD_DELETE, SERVABLE, ROUTE_POOL, ACCESS_MANAGE, handle_remove },
+	{ METHOD_DELETE, VERSION, ROUTE_POOL, ACCESS_MANAGE, handle_remove, 2 },
+	{ METHOD_PATCH, SERVABLE, ROUTE_POOL, ACCESS_MANAGE, handle_edit },
+	{ METHOD_PATCH, VERSION, ROUTE_POOL, ACCESS_MANAGE, handle_edit, 2 },
+	{ METHOD_GET | METHOD_PUT, SERVABLE "/access", ROUTE_POOL, ACCESS_MANAGE, handle_access },
+	{ METHOD_PUT | METHOD_DELETE, SERVABLE "/aliases/{alias}", ROUTE_POOL, ACCESS_MANAGE, handle_alias },
+	{ METHOD_GET, SERVABLE "/files/{path...}", ROUTE_POOL, ACCESS_DOWNLOAD, handle_file },
+	{ METHOD_GET, VERSION "/files/{path...}", ROUTE_POOL, ACCESS_DOWNLOAD, handle_file, 2 },
+	{ METHOD_POST, "/api/v1/publish", ROUTE_PUBLISH, ACCESS_SIGNED_IN, NULL },
+	{ METHOD_GET, "/api/v1/tasks", ROUTE_POOL, ACCESS_SIGNED_IN, handle_tasks },
+	{ METHOD_GET, "/api/v1/tasks/{task}", ROUTE_POOL, ACCESS_SIGNED_IN, handle_task },
+	{ METHOD_GET, "/api/v1/tasks/{task}/log", ROUTE_POOL, ACCESS_SIGNED_IN, handle_task_log },
+	{ METHOD_GET, "/api/v1/{task}/status", ROUTE_POOL, ACCESS_SIGNED_IN, handle_task_status },
+	{ METHOD_GET, "/api/v1/users", ROUTE_POOL, ACCESS_ADMIN, handle_users },
+	{ METHOD_POST, "/api/v1/users", ROUTE_POOL, ACCESS_ADMIN, handle_users },
+	{ METHOD_DELETE, "/api/v1/users/{user}", ROUTE_POOL, ACCESS_ADMIN, handle_user },
+	{ METHOD_GET | METHOD_POST, "/api/v1/users/{user}/tokens", ROUTE_POOL, ACCESS_SIGNED_IN, handle_tokens },
+	{ METHOD_DELETE, "/api/v1/users/{user}/tokens/{id}", ROUTE_POOL, ACCESS_SIGNED_IN, handle_token },
+	{ METHOD_GET | METHOD_POST, "/api/v1/groups", ROUTE_POOL, ACCESS_SIGNED_IN, handle_groups },
+	{ METHOD_DELETE, "/api/v1/groups/{group}", ROUTE_POOL, ACCESS_SIGNED_IN, handle_group },
+	{ METHOD_PUT | METHOD_DELETE, "/api/v1/groups/{group}/members/{user}", ROUTE_POOL, ACCESS_SIGNED_IN, handle_member },
+	{ METHOD_POST, "/api/v1/admin/backup", ROUTE_POOL, ACCESS_ADMIN, handle_backup },
+};
+
+static unsigned int method_of(const char *method)
+{
+	static const struct {
+		const char *name;
+		unsigned int flag;
+	} names[] = { { "GET", METHOD_GET },	   { "HEAD", METHOD_GET },     { "POST", METHOD_POST },
+		      { "PUT", METHOD_PUT },	   { "DELETE", METHOD_DELETE }, { "PATCH", METHOD_PATCH } };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(method, names[i].name) == 0)
+			return names[i].flag;
+	return 0;
+}
+
+/* Walks pattern and segments side by side; fills `params` as far as it gets. */
+static bool matches(const char *pattern, const struct str *segments, size_t count, const char *path_end, struct str *params)
+{
+	size_t at = 0, param = 0;
+	while (*pattern == '/') {
+		pattern++;
+		size_t len = strcspn(pattern, "/");
+		if (len == 0)
+			return count == 0; /* "/" itself */
+		if (at == count)
+			return false;
+		if (*pattern == '{') {
+			if (len > 4 && memcmp(pattern + len - 4, "...}", 4) == 0) {
+				params[param] = (struct str){ segments[at].data, (size_t)(path_end - segments[at].data) };
+				return true;
+			}
+			params[param++] = segments[at];
+		} else if (segments[at].len != len || memcmp(pattern, segments[at].data, len) != 0) {
+			return false;
+		}
+		at++;
+		pattern += len;
+	}
+	return at == count;
+}
+
+static enum err_code split(struct request *request, struct err *err)
+{
+	char *at = request->path;
+	request->segment_count = 0;
+	while (*at == '/') {
+		at++;
+		if (*at == '\0')
+			break; /* a slash at the end means nothing */
+		size_t len = strcspn(at, "/");
+		if (len == 0)
+			return err_set(err, ERR_NOT_FOUND, "no such path (an empty part)");
+		/* The parts beyond the last place belong to a path of files; only its start is needed. */
+		if (request->segment_count < REQUEST_SEGMENTS)
+			request->segments[request->segment_count++] = (struct str){ at, len };
+		at += len;
+	}
+	return ERR_OK;
+}
+
+enum err_code route_find(struct request *request, const char *method, const char *url, unsigned int *ret_allowed,
+			 struct err *err)
+{
+	*ret_allowed = 0;
+	size_t len = strlen(url);
+	if (!str_is_utf8(url, len))
+		return err_set(err, ERR_INVALID_ARGUMENT, "the path is not UTF-8");
+	request->path = arena_strndup(&request->arena, url, len);
+	if (!request->path)
+		return err_set(err, ERR_INVALID_ARGUMENT, "the path is too long");
+	enum err_code code = split(request, err);
+	if (code != ERR_OK)
+		return code;
+	unsigned int flag = method_of(method);
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		struct str params[REQUEST_PARAMS] = { 0 };
+		if (!matches(routes[i].pattern, request->segments, request->segment_count, request->path + len, params))
+			continue;
+		if (!(routes[i].methods & flag)) {
+			*ret_allowed |= routes[i].methods;
+			continue;
+		}
+		request->route = &routes[i];
+		for (size_t k = 0; k < REQUEST_PARAMS && params[k].data; k++) {
+			request->params[k] = params[k];
+			request->param_text[k] = arena_strndup(&request->arena, params[k].data, params[k].len);
+		}
+		return ERR_OK;
+	}
+	if (*ret_allowed)
+		return err_set(err, ERR_UNIMPLEMENTED, "%s is not possible on %s", method, url);
+	return err_set(err, ERR_NOT_FOUND, "no such path: %s", url);
+}

@@ -1,0 +1,79 @@
+/* http/route.h - the routes: one table, in which each row says who answers, what it needs, and how much body it takes.
+ * Nobody can add a route without saying which right it asks for. */
+#pragma once
+
+#include "http/request.h"
+
+enum route_kind {
+	ROUTE_POOL,    /* handler runs on the catalog lane with the whole body in request->body */
+	ROUTE_SEARCH,  /* the same on the search lane */
+	ROUTE_INLINE,  /* handler runs on the loop, at the end of the body; must not block */
+	ROUTE_RUN,     /* body is parsed as it comes, then scheduled; `handler` makes the parser */
+	ROUTE_PUBLISH, /* multipart upload */
+};
+
+/* Who may: decided at the end of the head, before any body byte. */
+enum route_access {
+	ACCESS_ANYBODY,	  /* no principal needed; a bad token is still 401 */
+	ACCESS_SIGNED_IN, /* 401 for anonymous */
+	ACCESS_ADMIN,	  /* 403 else */
+	ACCESS_DISCOVER,  /* the servable {owner}/{name}: rights of identity/identity.h */
+	ACCESS_READ,
+	ACCESS_DOWNLOAD,
+	ACCESS_RUN,
+	ACCESS_MANAGE,
+};
+
+enum method_flags { METHOD_GET = 1, METHOD_POST = 2, METHOD_PUT = 4, METHOD_DELETE = 8, METHOD_PATCH = 16 };
+
+/* Makes the reply (reply_json, ...) or returns an error, which becomes the reply. */
+typedef enum err_code (*route_fn)(struct request *request, struct err *err);
+
+struct route {
+	unsigned int methods;
+	const char *pattern; /* "/api/v1/servables/{owner}/{name}"; a last {path...} takes all that is left */
+	enum route_kind kind;
+	enum route_access access;
+	route_fn handler;
+	int version_param; /* index of the {version} parameter; 0: none (the newest), for routes about a servable */
+};
+
+/* Finds the row for path and method and fills segments and params. ERR_NOT_FOUND; ERR_UNIMPLEMENTED with
+ * *ret_allowed set: the path is known, the method is not (405). ERR_INVALID_ARGUMENT: too many segments, not UTF-8. */
+must_check enum err_code route_find(struct request *request, const char *method, const char *url, unsigned int *ret_allowed,
+				    struct err *err);
+
+/* The handlers, by file. */
+enum err_code handle_root(struct request *, struct err *);		 /* hub_routes.c */
+enum err_code handle_hub(struct request *, struct err *);
+enum err_code handle_schema(struct request *, struct err *);
+enum err_code handle_server_metadata(struct request *, struct err *); /* oip_routes.c */
+enum err_code handle_live(struct request *, struct err *);
+enum err_code handle_model_metadata(struct request *, struct err *);
+enum err_code handle_model_ready(struct request *, struct err *);
+enum err_code begin_infer(struct request *, struct err *);
+enum err_code begin_run(struct request *, struct err *);
+enum err_code handle_search(struct request *, struct err *); /* servable_routes.c */
+enum err_code handle_servables(struct request *, struct err *);
+enum err_code handle_describe(struct request *, struct err *);
+enum err_code handle_versions(struct request *, struct err *);
+enum err_code handle_remove(struct request *, struct err *);
+enum err_code handle_edit(struct request *, struct err *);
+enum err_code handle_access(struct request *, struct err *);
+enum err_code handle_alias(struct request *, struct err *);
+enum err_code handle_file(struct request *, struct err *);
+enum err_code handle_whoami(struct request *, struct err *); /* user_routes.c */
+enum err_code handle_namespaces(struct request *, struct err *);
+enum err_code handle_users(struct request *, struct err *);
+enum err_code handle_user(struct request *, struct err *);
+enum err_code handle_tokens(struct request *, struct err *);
+enum err_code handle_token(struct request *, struct err *);
+enum err_code handle_groups(struct request *, struct err *);
+enum err_code handle_group(struct request *, struct err *);
+enum err_code handle_member(struct request *, struct err *);
+enum err_code handle_tasks(struct request *, struct err *); /* task_routes.c */
+enum err_code handle_task(struct request *, struct err *);
+enum err_code handle_task_log(struct request *, struct err *);
+enum err_code handle_task_status(struct request *, struct err *);
+enum err_code handle_backup(struct request *, struct err *); /* admin_routes.c */
+enum err_code handle_restore(struct request *, struct err *);

@@ -1,0 +1,200 @@
+/* The two REST decoders in front of the one serving path: Open Inference Protocol `infer` and DLHub `run`. */
+#include "http/server_impl.h"
+
+#include "base/alloc.h"
+
+#define RUN_SLACK (1u << 20) /* names, shapes, metadata beside the bytes of inputs and outputs */
+#define RUN_S_MAX 86400
+
+static enum err_code run_begin(struct request *request, const char *method_name, struct err *err)
+{
+	const struct settings *settings = request->server->parts.settings;
+	const struct method *method = signature_method(request->servable->signature, str_of(method_name));
+	if (!method)
+		return err_set(err, ERR_NOT_FOUND, "%s/%s has no method '%s'", request->servable->owner, request->servable->name,
+			       method_name);
+	request->run = run_create((size_t)(settings_int(settings, SETTING_LIMITS_BODY_BYTES) * 2 +
+					   settings_int(settings, SETTING_LIMITS_OUTPUT_BYTES) + RUN_SLACK));
+	request->run->method = method;
+	return ERR_OK;
+}
+
+static int json_depth(struct request *request)
+{
+	return (int)settings_int(request->server->parts.settings, SETTING_LIMITS_JSON_DEPTH);
+}
+
+enum err_code begin_infer(struct request *request, struct err *err)
+{
+	int64_t json_bytes = -1;
+	if (request->inference_header_length && !str_parse_i64(request->inference_header_length, 0, INT64_MAX, &json_bytes))
+		return err_set(err, ERR_INVALID_ARGUMENT, "Inference-Header-Content-Length is '%s', but must be a number of bytes",
+			       request->inference_header_length);
+	if (json_bytes > request->body_bytes && request->body_bytes >= 0)
+		return err_set(err, ERR_INVALID_ARGUMENT, "Inference-Header-Content-Length is larger than the body");
+	enum err_code code = run_begin(request, request_argument(request, "method") ?: "run", err);
+	if (code != ERR_OK)
+		return code;
+	request->parser = oip_parser_create(&request->run->arena, request->run->method, json_bytes, json_depth(request));
+	return ERR_OK;
+}
+
+enum err_code begin_run(struct request *request, struct err *err)
+{
+	enum err_code code = run_begin(request, request_argument(request, "method") ?: "run", err);
+	if (code != ERR_OK)
+		return code;
+	request->parser = dlhub_parser_create(&request->run->arena, request->run->method, json_depth(request));
+	return ERR_OK;
+}
+
+void run_feed(struct request *request, const char *data, size_t *len)
+{
+	struct err err = ERR_INIT;
+	int64_t most = settings_int(request->server->parts.settings, SETTING_LIMITS_BODY_BYTES);
+	/* A piece is at most the connection's memory (limits.header_bytes), so one call stays within a loop turn. */
+	for (size_t used; *len && err.code == ERR_OK; data += used, *len -= used) {
+		used = 0;
+		if (request->body_seen > most)
+			err_set(&err, ERR_OUT_OF_RANGE, "the body has more than %lld bytes (limits.body_bytes)", (long long)most);
+		else
+			(void)!run_parser_feed(request->parser, data, *len, 0, &used, &err);
+	}
+	*len = 0;
+	if (err.code != ERR_OK)
+		reply_error(request, &err);
+	err_done(&err);
+}
+
+/* --- the answer --- */
+
+/* The outputs that the caller asked for, in its order. */
+static enum err_code pick_outputs(struct run *run, const struct tensor **ret, const bool **ret_binary, size_t *ret_count,
+				  struct err *err)
+{
+	const struct run_request *request = &run->request;
+	size_t count = request->output_count ? request->output_count : run->output_count;
+	struct tensor *tensors = run->outputs;
+	bool *binary = arena_alloc(&run->arena, count + 1);
+	if (request->output_count)
+		tensors = arena_alloc(&run->arena, count * sizeof(*tensors));
+	for (size_t i = 0; i < count; i++) {
+		binary[i] = request->binary_default;
+		if (!request->output_count)
+			continue;
+		const struct requested_output *wanted = &request->outputs[i];
+		size_t k = 0;
+		while (k < run->output_count && !str_eq(run->outputs[k].name, wanted->name))
+			k++;
+		if (k == run->output_count)
+			return err_set(err, ERR_INVALID_ARGUMENT, "there is no output '" STR_FMT "'", STR_ARG(wanted->name));
+		tensors[i] = run->outputs[k];
+		if (wanted->binary >= 0)
+			binary[i] = wanted->binary;
+	}
+	*ret = tensors;
+	*ret_binary = binary;
+	*ret_count = count;
+	return ERR_OK;
+}
+
+static enum err_code write_infer(struct request *request, struct run *run, struct err *err)
+{
+	struct reply *reply = &request->reply;
+	char name[256];
+	int len = snprintf(name, sizeof(name), "%s/%s", run->servable->owner, run->servable->name);
+	size_t count;
+	bool any_binary;
+	enum err_code code = pick_outputs(run, &reply->binary, &reply->binary_flags, &count, err);
+	if (code != ERR_OK)
+		return code;
+	code = oip_response_write(&reply->body, (struct str){ name, (size_t)len }, str_of(run->servable->number_text),
+				  run->request.id, run->method, reply->binary, count, reply->binary_flags, (struct str){ 0 },
+				  &any_binary, err);
+	if (code != ERR_OK)
+		return code;
+	if (any_binary) {
+		reply->binary_count = count;
+		reply->content_type = "application/octet-stream";
+	}
+	return ERR_OK;
+}
+
+static enum err_code write_run(struct request *request, struct run *run, struct err *err)
+{
+	struct buf *body = &request->reply.body;
+	bool envelope = run->request.envelope || run->request.debug;
+	if (envelope)
+		buf_puts(body, "{\"output\":");
+	enum err_code code = dlhub_output_write(body, run->method, run->outputs, run->output_count, !envelope, err);
+	if (code != ERR_OK)
+		return code;
+	if (envelope) {
+		buf_printf(body, ",\"version\":%s,\"metadata\":{\"run_ms\":%.3f", run->servable->number_text,
+			   (double)run->run_ns / 1e6);
+		if (run->metadata.len > 2) { /* an object with something in it */
+			buf_putc(body, ',');
+			buf_append(body, run->metadata.data + 1, run->metadata.len - 2);
+		}
+		buf_puts(body, "}}");
+	}
+	return ERR_OK;
+}
+
+static void on_run_done(void *context, struct run *run)
+{
+	struct request *request = context;
+	struct http_server *server = request->server;
+	server->pending--;
+	struct err err = ERR_INIT;
+	if (run->err.code != ERR_OK)
+		err_move(&err, &run->err);
+	else
+		(void)!(request->route->handler == begin_infer ? write_infer : write_run)(request, run, &err);
+	if (err.code == ERR_OK && request->reply.body.overflowed)
+		err_set(&err, ERR_OUT_OF_RANGE, "the answer as JSON is larger than limits.output_bytes: ask for binary output");
+	if (err.code == ERR_OK) {
+		request->reply.status = 200;
+	} else {
+		reply_error(request, &err);
+		if (run->metadata.len > 2) {
+			struct buf *body = &request->reply.body;
+			body->len -= 2; /* "}\n" */
+			buf_puts(body, ",\"metadata\":");
+			buf_append(body, run->metadata.data, run->metadata.len);
+			buf_puts(body, "}\n");
+		}
+	}
+	err_done(&err);
+	request_complete(request);
+}
+
+void run_finish(struct request *request)
+{
+	struct run *run = request->run;
+	const struct http_parts *parts = &request->server->parts;
+	struct err err = ERR_INIT;
+	if (run_parser_finish(request->parser, &run->request, &err) == ERR_OK) {
+		if (run->request.asynchronous)
+			err_set(&err, ERR_UNIMPLEMENTED, "asynchronous runs are not there yet: leave \"asynchronous\" out");
+	}
+	if (err.code == ERR_OK) {
+		int64_t limit_us = settings_int(parts->settings, SETTING_LIMITS_RUN_S) * 1000000;
+		if (run->request.timeout_us > 0)
+			limit_us = MIN(run->request.timeout_us, (int64_t)RUN_S_MAX * 1000000);
+		run->servable = servable_ref(request->servable);
+		run->principal = principal_ref(request->principal);
+		run->deadline_ns = loop_now_ns(parts->loop) + limit_us * 1000;
+		run->on_done = on_run_done;
+		run->context = request;
+		(void)!scheduler_submit(parts->scheduler, run, &err);
+	}
+	if (err.code != ERR_OK) {
+		reply_error(request, &err);
+		err_done(&err);
+		request->phase = PHASE_REPLY;
+		return;
+	}
+	request->server->pending++;
+	request_suspend(request);
+}

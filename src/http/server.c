@@ -1,0 +1,486 @@
+#include "http/server_impl.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define REQUEST_ARENA (1u << 20)
+#define HOUSEKEEPING_MS 500
+
+/* --- a request's life --- */
+
+static struct request *request_create(struct http_server *server, struct MHD_Connection *connection)
+{
+	struct request *request = NEW(struct request);
+	request->server = server;
+	request->connection = connection;
+	request->reply.file_fd = -1;
+	request->lookup = ERR_INIT;
+	arena_init(&request->arena, REQUEST_ARENA);
+	buf_init(&request->body, (size_t)settings_int(server->parts.settings, SETTING_LIMITS_METADATA_BYTES));
+	buf_init(&request->reply.body, (size_t)settings_int(server->parts.settings, SETTING_LIMITS_OUTPUT_BYTES));
+	return request;
+}
+
+static void request_destroy(struct request *request)
+{
+	task_wait_done(request);
+	principal_unref(request->principal);
+	servable_unref(request->servable);
+	run_destroy(request->run);
+	upload_destroy(request->upload);
+	err_done(&request->lookup);
+	buf_done(&request->body);
+	buf_done(&request->reply.body);
+	free(request->reply.location);
+	if (request->reply.file_fd >= 0)
+		close(request->reply.file_fd);
+	arena_done(&request->arena);
+	free(request);
+}
+
+static void on_completed(void *context, struct MHD_Connection *connection, void **request_context,
+			 enum MHD_RequestTerminationCode why)
+{
+	if (*request_context)
+		request_destroy(*request_context);
+	*request_context = NULL;
+}
+
+void request_suspend(struct request *request)
+{
+	if (request->suspended)
+		return;
+	request->suspended = true;
+	MHD_suspend_connection(request->connection);
+}
+
+void request_resume(struct request *request)
+{
+	if (!request->suspended)
+		return;
+	request->suspended = false;
+	MHD_resume_connection(request->connection);
+	request->server->resumed = true;
+	hook_no_wait(request->server->hook, true);
+}
+
+void request_complete(struct request *request)
+{
+	request->phase = PHASE_REPLY;
+	request_resume(request);
+}
+
+/* --- the answer --- */
+
+static void add_headers(struct request *request, struct MHD_Response *response)
+{
+	struct reply *reply = &request->reply;
+	MHD_add_response_header(response, "Content-Type", reply->content_type ? reply->content_type : "application/json");
+	if (request->id_given || reply->status >= 400) {
+		if (!request->id[0])
+			snprintf(request->id, sizeof(request->id), "%s-%llx", request->server->boot,
+				 (unsigned long long)++request->server->next_id);
+		MHD_add_response_header(response, "X-Request-Id", request->id);
+	}
+	if (reply->binary_count) {
+		char text[24];
+		snprintf(text, sizeof(text), "%zu", reply->body.len);
+		MHD_add_response_header(response, "Inference-Header-Content-Length", text);
+	}
+	if (reply->status == 429 || reply->status == 503) {
+		char text[24];
+		snprintf(text, sizeof(text), "%d", MAX(reply->retry_after_s, 1));
+		MHD_add_response_header(response, "Retry-After", text);
+	}
+	if (reply->status == 401)
+		MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+	if (reply->location)
+		MHD_add_response_header(response, "Location", reply->location);
+	if (reply->close)
+		MHD_add_response_header(response, "Connection", "close");
+}
+
+static struct MHD_Response *make_response(struct request *request)
+{
+	struct reply *reply = &request->reply;
+	if (reply->file_fd >= 0) {
+		struct MHD_Response *response = MHD_create_response_from_fd64((uint64_t)reply->file_bytes, reply->file_fd);
+		if (response)
+			reply->file_fd = -1; /* libmicrohttpd closes it */
+		return response;
+	}
+	if (!reply->binary_count)
+		return MHD_create_response_from_buffer(reply->body.len, reply->body.data ? reply->body.data : "",
+						       MHD_RESPMEM_PERSISTENT);
+	struct MHD_IoVec *pieces = arena_alloc(&request->arena, (reply->binary_count + 1) * sizeof(*pieces));
+	unsigned int count = 0;
+	pieces[count++] = (struct MHD_IoVec){ reply->body.data, reply->body.len };
+	for (size_t i = 0; i < reply->binary_count; i++)
+		if (reply->binary_flags[i] && reply->binary[i].len)
+			pieces[count++] = (struct MHD_IoVec){ reply->binary[i].data, reply->binary[i].len };
+	return MHD_create_response_from_iovec(pieces, count, NULL, NULL);
+}
+
+static enum MHD_Result send_reply(struct request *request)
+{
+	struct MHD_Response *response = make_response(request);
+	if (!response)
+		return MHD_NO;
+	add_headers(request, response);
+	request->phase = PHASE_SENT;
+	enum MHD_Result result = MHD_queue_response(request->connection, (unsigned int)request->reply.status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+/* --- libmicrohttpd asks --- */
+
+static void body_bytes(struct request *request, const char *data, size_t *len)
+{
+	request->body_seen += (int64_t)*len;
+	if (request->reply.status) { /* answered already: what still comes is read over */
+		*len = 0;
+		return;
+	}
+	switch (request->route->kind) {
+	case ROUTE_RUN:
+		run_feed(request, data, len);
+		return;
+	case ROUTE_PUBLISH:
+		upload_feed(request, data, len);
+		return;
+	default:
+		if (!buf_append(&request->body, data, *len)) {
+			struct err err = ERR_INIT;
+			err_set(&err, ERR_OUT_OF_RANGE, "the body has more than %lld bytes (limits.metadata_bytes)",
+				(long long)request->body.ceiling);
+			reply_error(request, &err);
+			err_done(&err);
+		}
+		*len = 0;
+	}
+}
+
+static void body_ended(struct request *request)
+{
+	if (request->reply.status) {
+		request->phase = PHASE_REPLY;
+		return;
+	}
+	request->phase = PHASE_WAIT;
+	struct err err = ERR_INIT;
+	switch (request->route->kind) {
+	case ROUTE_INLINE:
+		if (request->route->handler(request, &err) != ERR_OK)
+			reply_error(request, &err);
+		request->phase = PHASE_REPLY;
+		break;
+	case ROUTE_RUN:
+		run_finish(request);
+		break;
+	case ROUTE_PUBLISH:
+		upload_finish(request);
+		break;
+	default:
+		request_to_pool(request);
+	}
+	err_done(&err);
+}
+
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url, const char *method,
+				  const char *version, const char *upload_data, size_t *upload_size, void **request_context)
+{
+	struct request *request = *request_context;
+	if (!request)
+		*request_context = request = request_create(context, connection);
+	request->method = method;
+	switch (request->phase) {
+	case PHASE_HEAD:
+		if (!head_advance(request, method, url))
+			return MHD_YES;
+		if (request->reply.status) {
+			/* Refused before its body: that is not read. */
+			if (request->body_bytes != 0 && (request->body_bytes > 0 || strcmp(method, "GET") != 0))
+				request->reply.close = true;
+			return send_reply(request);
+		}
+		request->phase = PHASE_BODY;
+		return MHD_YES;
+	case PHASE_BODY:
+		if (*upload_size) {
+			size_t len = *upload_size;
+			body_bytes(request, upload_data, &len);
+			*upload_size = len;
+			return MHD_YES;
+		}
+		body_ended(request);
+		return request->phase == PHASE_REPLY ? send_reply(request) : MHD_YES;
+	case PHASE_REPLY:
+		return send_reply(request);
+	default:
+		return MHD_YES;
+	}
+}
+
+/* --- pool handlers --- */
+
+static void run_handler(void *context)
+{
+	struct request *request = context;
+	struct err err = ERR_INIT;
+	if (request->route->handler(request, &err) != ERR_OK) {
+		reply_error(request, &err);
+		request->after = 0;
+	}
+	err_done(&err);
+}
+
+static void handler_done(void *context)
+{
+	struct request *request = context;
+	struct http_server *server = request->server;
+	server->pending--;
+	if (request->after & AFTER_FORGET_TOKENS)
+		http_server_forget_tokens(server);
+	if (request->after & AFTER_FORGET_SERVABLE)
+		http_server_forget_servable(server, request->param_text[0], request->param_text[1]);
+	if (request->after & AFTER_PUBLISH)
+		publisher_wake(server->parts.publisher);
+	request->after = 0;
+	if (!request->reply.status && task_wait(request))
+		return;
+	request_complete(request);
+}
+
+void request_to_pool(struct request *request)
+{
+	enum lane lane = request->route->kind == ROUTE_SEARCH ? LANE_SEARCH : LANE_CATALOG;
+	if (!pool_submit(request->server->parts.loop, lane, run_handler, handler_done, request)) {
+		struct err err = ERR_INIT;
+		err_set(&err, ERR_UNAVAILABLE, "the hub is busy: too many requests wait for the catalog");
+		reply_error(request, &err);
+		err_done(&err);
+		request_complete(request);
+		return;
+	}
+	request->task_changes = request->server->task_changes;
+	request->server->pending++;
+	request_suspend(request);
+}
+
+/* --- the loop --- */
+
+static void turn(struct http_server *server)
+{
+	do {
+		server->resumed = false;
+		MHD_run(server->daemon);
+	} while (server->resumed);
+	MHD_UNSIGNED_LONG_LONG timeout;
+	bool again = MHD_get_timeout(server->daemon, &timeout) == MHD_YES && timeout == 0;
+	hook_no_wait(server->hook, again);
+}
+
+static void on_readable(void *context, unsigned int events)
+{
+	turn(context);
+}
+
+static void on_before_wait(void *context)
+{
+	struct http_server *server = context;
+	MHD_UNSIGNED_LONG_LONG timeout;
+	if (server->resumed || (MHD_get_timeout(server->daemon, &timeout) == MHD_YES && timeout == 0))
+		turn(server);
+}
+
+static void on_housekeeping(void *context)
+{
+	turn(context); /* connections that were silent too long */
+}
+
+/* --- start and end --- */
+
+static enum err_code parse_address(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len, struct err *err)
+{
+	const char *colon = strrchr(text, ':');
+	int64_t port;
+	if (!colon || !str_parse_i64(colon + 1, 0, 65535, &port))
+		return err_set(err, ERR_INVALID_ARGUMENT, "http is '%s', but must be ADDR:PORT, as 127.0.0.1:8000", text);
+	char host[64];
+	size_t len = (size_t)(colon - text);
+	bool brackets = len > 2 && text[0] == '[' && text[len - 1] == ']';
+	snprintf(host, sizeof(host), "%.*s", (int)(brackets ? len - 2 : len), brackets ? text + 1 : text);
+	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
+	memset(ret, 0, sizeof(*ret));
+	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons((uint16_t)port);
+		*ret_len = sizeof(*v4);
+	} else if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons((uint16_t)port);
+		*ret_len = sizeof(*v6);
+	} else {
+		return err_set(err, ERR_INVALID_ARGUMENT, "http: '%s' is no IP address (0.0.0.0 is all, 127.0.0.1 this machine)",
+			       host);
+	}
+	return ERR_OK;
+}
+
+static enum err_code listen_on(const char *text, int *ret_fd, char *ret_address, size_t size, struct err *err)
+{
+	struct sockaddr_storage address;
+	socklen_t len;
+	enum err_code code = parse_address(text, &address, &len, err);
+	if (code != ERR_OK)
+		return code;
+	int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
+	if (fd < 0)
+		return err_errno(err, errno, "socket");
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, (struct sockaddr *)&address, len) != 0 || listen(fd, 1024) != 0) {
+		int number = errno;
+		close(fd);
+		err_errno(err, number, "cannot listen on %s", text);
+		if (number == EADDRINUSE)
+			err_advise(err, "another program has that port: stop it, or choose another with --http ADDR:PORT");
+		return err ? err->code : ERR_UNAVAILABLE;
+	}
+	char host[INET6_ADDRSTRLEN];
+	getsockname(fd, (struct sockaddr *)&address, &len);
+	if (address.ss_family == AF_INET) {
+		struct sockaddr_in *v4 = (struct sockaddr_in *)&address;
+		inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
+		snprintf(ret_address, size, "%s:%d", host, ntohs(v4->sin_port));
+	} else {
+		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address;
+		inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
+		snprintf(ret_address, size, "[%s]:%d", host, ntohs(v6->sin6_port));
+	}
+	*ret_fd = fd;
+	return ERR_OK;
+}
+
+static void mhd_log(void *context, const char *format, va_list args)
+{
+	char text[512];
+	vsnprintf(text, sizeof(text), format, args);
+	log_debug("libmicrohttpd: %s", text);
+}
+
+enum err_code http_server_start(const struct http_parts *parts, struct http_server **ret, struct err *err)
+{
+	struct http_server *server = NEW(struct http_server);
+	const struct settings *settings = parts->settings;
+	server->parts = *parts;
+	int fd = -1;
+	enum err_code code = listen_on(settings_string(settings, SETTING_HTTP), &fd, server->address, sizeof(server->address), err);
+	if (code != ERR_OK) {
+		free(server);
+		return code;
+	}
+	server->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, server,
+		MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL,
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)settings_int(settings, SETTING_LIMITS_HEADER_BYTES), MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned int)settings_int(settings, SETTING_LIMITS_CONNECTIONS), MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned int)settings_int(settings, SETTING_LIMITS_IDLE_S), MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+	const union MHD_DaemonInfo *info = server->daemon ? MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+	if (!info) {
+		close(fd);
+		free(server);
+		return err_set(err, ERR_INTERNAL, "libmicrohttpd did not start");
+	}
+	code = watch_create(parts->loop, info->epoll_fd, on_readable, server, &server->watch, err);
+	if (code != ERR_OK) {
+		MHD_stop_daemon(server->daemon);
+		free(server);
+		return code;
+	}
+	_cleanup_free_ char *boot = random_hex(4);
+	str_copy(server->boot, sizeof(server->boot), boot);
+	server->started_ms = loop_now_ns(parts->loop) / 1000000;
+	server->routes = cache_create((size_t)settings_int(settings, SETTING_LIMITS_ROUTE_CACHE), head_drop_servable, NULL);
+	server->tokens = cache_create((size_t)settings_int(settings, SETTING_LIMITS_TOKEN_CACHE), head_drop_token, NULL);
+	server->hook = hook_create_before_wait(parts->loop, on_before_wait, server);
+	server->housekeeping = timer_create_on(parts->loop, on_housekeeping, server);
+	timer_start(server->housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
+	watch_set(server->watch, WATCH_READ);
+	*ret = server;
+	return ERR_OK;
+}
+
+const char *http_server_address(const struct http_server *server)
+{
+	return server->address;
+}
+
+void http_server_set_sandbox(struct http_server *server, unsigned int parts)
+{
+	server->sandbox = parts;
+}
+
+void http_server_quiesce(struct http_server *server)
+{
+	int fd = MHD_quiesce_daemon(server->daemon);
+	if (fd >= 0)
+		close(fd);
+	while (server->waiters) {
+		struct request *request = server->waiters;
+		task_wait_done(request);
+		request_to_pool(request);
+	}
+}
+
+size_t http_server_pending(const struct http_server *server)
+{
+	return server->pending;
+}
+
+void http_server_stop(struct http_server *server)
+{
+	if (!server)
+		return;
+	turn(server); /* sends what is ready */
+	hook_close(server->hook);
+	watch_close(server->watch);
+	timer_close(server->housekeeping);
+	MHD_stop_daemon(server->daemon);
+	cache_destroy(server->routes);
+	cache_destroy(server->tokens);
+	free(server);
+}
+
+static bool is_servable(void *context, struct str key, void *value)
+{
+	const struct str *prefix = context;
+	return key.len > prefix->len && memcmp(key.data, prefix->data, prefix->len) == 0;
+}
+
+void http_server_forget_servable(struct http_server *server, const char *owner, const char *name)
+{
+	_cleanup_free_ char *text = xasprintf("%s/%s@", owner, name);
+	struct str prefix = str_of(text);
+	cache_remove_if(server->routes, is_servable, &prefix);
+}
+
+static bool always(void *context, struct str key, void *value)
+{
+	return true;
+}
+
+void http_server_forget_tokens(struct http_server *server)
+{
+	cache_remove_if(server->tokens, always, NULL);
+}

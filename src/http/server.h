@@ -1,0 +1,41 @@
+/* http/server.h - the REST front door: decode, call, encode; no rules of its own.
+ *
+ * One libmicrohttpd daemon whose epoll descriptor sits in the serving loop. What blocks runs on the pool while
+ * the connection is suspended. */
+#pragma once
+
+#include "blob/blob.h"
+#include "catalog/catalog.h"
+#include "io/loop.h"
+#include "publish/publish.h"
+#include "schedule/scheduler.h"
+
+struct http_server;
+
+struct http_parts { /* all borrowed, must outlive the server */
+	struct loop *loop;
+	const struct settings *settings;
+	const char *data; /* the data folder */
+	struct catalog *catalog;
+	struct blob_store *blobs;
+	struct scheduler *scheduler;
+	struct publisher *publisher;
+};
+
+/* Listens on the setting `http`. ERR_UNAVAILABLE with the address: it is taken. Returned owned. */
+must_check enum err_code http_server_start(const struct http_parts *parts, struct http_server **ret, struct err *err);
+/* "127.0.0.1:8000": the address that it really listens on. Borrowed. */
+const char *http_server_address(const struct http_server *server);
+/* What the sandbox of this host allows, for GET /api/v1/hub. */
+void http_server_set_sandbox(struct http_server *server, unsigned int parts);
+/* Takes no new connection from now on. */
+void http_server_quiesce(struct http_server *server);
+/* Requests that are with the pool or a worker. */
+size_t http_server_pending(const struct http_server *server);
+void http_server_stop(struct http_server *server);
+
+/* The routing row or the tokens have changed (loop thread). */
+void http_server_forget_servable(struct http_server *server, const char *owner, const char *name);
+void http_server_forget_tokens(struct http_server *server);
+/* A task has changed: wakes those who wait for it. */
+void http_server_task_changed(struct http_server *server, const char *task);

@@ -1,0 +1,48 @@
+/* http/server_impl.h - the server's inside, for the files of this folder. */
+#pragma once
+
+#include "base/cache.h"
+#include "http/route.h"
+
+struct http_server {
+	struct http_parts parts;
+	struct MHD_Daemon *daemon;
+	struct watch *watch;
+	struct hook *hook;
+	struct timer *housekeeping;
+	bool resumed; /* a connection was resumed since libmicrohttpd last ran */
+	char address[64];
+	char boot[9];
+	uint64_t next_id;
+	size_t pending;
+	int64_t started_ms;
+	unsigned int sandbox;
+	struct cache *routes; /* "owner/name[@version]" → struct servable */
+	struct cache *tokens; /* SHA-256 of a token → struct known_token */
+	struct request *waiters; /* long polls of tasks */
+	uint64_t task_changes;	 /* how often any task has changed */
+};
+
+/* http/head.c: everything that is decided before the first body byte. Returns false when it waits for the pool. */
+bool head_advance(struct request *request, const char *method, const char *url);
+void head_drop_servable(void *context, void *value);
+void head_drop_token(void *context, void *value);
+
+/* http/publish_routes.c */
+enum err_code upload_begin(struct request *request, struct err *err);
+/* false: suspended until the bytes are on disk. */
+bool upload_feed(struct request *request, const char *data, size_t *len);
+void upload_finish(struct request *request);
+void upload_destroy(struct upload *upload);
+
+/* http/run_routes.c */
+/* Body bytes into the parser; *len becomes what was not used. */
+void run_feed(struct request *request, const char *data, size_t *len);
+void run_finish(struct request *request);
+
+/* http/task_routes.c: takes a long poll that has to wait; false: it is to be answered now. */
+bool task_wait(struct request *request);
+void task_wait_done(struct request *request);
+
+/* Runs route->handler on the pool, then completes. */
+void request_to_pool(struct request *request);

@@ -1,0 +1,300 @@
+/* dlhubd - the hub. Builds its parts in order, serves, and tears them down in reverse. */
+#include "base/alloc.h"
+#include "base/log.h"
+#include "http/server.h"
+#include "hub/data.h"
+#include "io/fs.h"
+#include "io/sandbox.h"
+#include "site/local.h"
+
+#include <libgen.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define DRAIN_MS 10000
+
+struct hub {
+	struct settings *settings;
+	struct data_folder data;
+	struct catalog *catalog;
+	struct blob_store *blobs;
+	struct loop *loop;
+	struct executor *executor;
+	struct scheduler *scheduler;
+	struct publisher *publisher;
+	struct http_server *http;
+	struct signal_watch *on_term, *on_int;
+	char *programs;
+	unsigned int sandbox;
+	bool ending;
+};
+
+static int usage(void)
+{
+	printf("dlhubd %s - the hub: publish, find and run machine-learning models\n\n"
+	       "  dlhubd --data DIR [--http ADDR:PORT] [--SETTING VALUE]...\n"
+	       "  dlhubd --check --data DIR    say whether the data folder is sound, and end\n\n"
+	       "Settings come from here, from DLHUBD_SETTING in the environment (dots as underscores), and from\n"
+	       "DIR/dlhubd.conf (lines 'name = value'); the first of these wins.\n\n",
+	       DLHUB_VERSION);
+	for (int i = 0; i < SETTING_COUNT; i++) {
+		const struct setting_row *row = settings_row((enum setting)i);
+		printf("  --%-28s %s%s%s%s\n", row->name, row->doc, *row->initial ? " (default " : "", row->initial,
+		       *row->initial ? ")" : "");
+	}
+	printf("\nExample: dlhubd --data ~/dlhub --http 127.0.0.1:8000\n");
+	return 0;
+}
+
+static int complain(const struct err *err)
+{
+	fprintf(stderr, "dlhubd: %s\n", err_text(err));
+	if (err_hint(err))
+		fprintf(stderr, "  what to do: %s\n", err_hint(err));
+	return err_code_exit(err->code);
+}
+
+/* Flags are read twice: they say where the file is, and they stand over it. */
+static enum err_code read_settings(struct settings *settings, int argc, char **argv, struct err *err)
+{
+	enum err_code code = settings_load_flags(settings, argc, argv, err);
+	if (code != ERR_OK)
+		return code;
+	const char *config = settings_string(settings, SETTING_CONFIG);
+	_cleanup_free_ char *usual = xasprintf("%s/dlhubd.conf", settings_string(settings, SETTING_DATA));
+	if (*config || fs_exists(usual)) {
+		_cleanup_free_ char *path = xstrdup(*config ? config : usual);
+		code = settings_load_file(settings, path, err);
+	}
+	if (code == ERR_OK)
+		code = settings_load_environment(settings, environ, err);
+	if (code == ERR_OK)
+		code = settings_load_flags(settings, argc, argv, err);
+	enum log_level level;
+	if (code == ERR_OK && !log_level_parse(settings_string(settings, SETTING_LOG_LEVEL), &level))
+		return err_set(err, ERR_INVALID_ARGUMENT, "log.level is '%s', but must be error, warning, info or debug",
+			       settings_string(settings, SETTING_LOG_LEVEL));
+	if (code == ERR_OK)
+		log_set_level(level);
+	return code;
+}
+
+static char *find_programs(const struct settings *settings)
+{
+	const char *given = settings_string(settings, SETTING_WORKER_PROGRAMS);
+	if (*given)
+		return xstrdup(given);
+	char self[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (len < 0)
+		return xstrdup("/usr/bin");
+	self[len] = '\0';
+	char *folder = dirname(self);
+	_cleanup_free_ char *libexec = xasprintf("%s/../libexec/dlhub", folder);
+	_cleanup_free_ char *worker = xasprintf("%s/dlhub-worker-native", libexec);
+	return fs_exists(worker) ? TAKE(libexec) : xstrdup(folder);
+}
+
+/* --- events --- */
+
+static void on_task(void *context, const char *task)
+{
+	struct hub *hub = context;
+	if (hub->http)
+		http_server_task_changed(hub->http, task);
+}
+
+static void on_visible(void *context, const char *owner, const char *name)
+{
+	struct hub *hub = context;
+	if (hub->http)
+		http_server_forget_servable(hub->http, owner, name);
+}
+
+static void on_drained(void *context)
+{
+	struct hub *hub = context;
+	loop_stop(hub->loop);
+}
+
+static void on_signal(void *context)
+{
+	struct hub *hub = context;
+	if (hub->ending) {
+		loop_stop(hub->loop); /* asked twice: at once */
+		return;
+	}
+	hub->ending = true;
+	log_info("ending: waiting for the runs under way");
+	http_server_quiesce(hub->http);
+	scheduler_drain(hub->scheduler, DRAIN_MS, on_drained, hub);
+}
+
+/* --- what need not be done before the first request --- */
+
+static void probe_sandbox(void *context)
+{
+	struct hub *hub = context;
+	hub->sandbox = sandbox_probe();
+}
+
+static void sandbox_probed(void *context)
+{
+	struct hub *hub = context;
+	char text[256], missing[256];
+	sandbox_format(hub->sandbox, text, sizeof(text));
+	if (hub->http)
+		http_server_set_sandbox(hub->http, hub->sandbox);
+	if (hub->sandbox == SANDBOX_ALL) {
+		log_info("sandbox: %s", text);
+		return;
+	}
+	sandbox_format(SANDBOX_ALL & ~hub->sandbox, missing, sizeof(missing));
+	log_warning("sandbox: %s; this host does not allow: %s", text, missing);
+	if (strcmp(settings_string(hub->settings, SETTING_WORKER_SANDBOX), "require") == 0) {
+		log_error("worker.sandbox is 'require': ending");
+		loop_stop(hub->loop);
+	}
+}
+
+static void recover(void *context)
+{
+	struct hub *hub = context;
+	struct err err = ERR_INIT;
+	if (publisher_recover(hub->publisher, &err) != ERR_OK)
+		log_warning("cleaning up: %s", err_text(&err));
+	err_done(&err);
+}
+
+static void recovered(void *context)
+{
+	struct hub *hub = context;
+	publisher_wake(hub->publisher);
+}
+
+/* --- life --- */
+
+static enum err_code build(struct hub *hub, struct err *err)
+{
+	enum err_code code = data_folder_open(settings_string(hub->settings, SETTING_DATA), &hub->data, err);
+	if (code != ERR_OK)
+		return code;
+	if ((code = catalog_open(hub->data.path, hub->settings, &hub->catalog, err)) != ERR_OK)
+		return code;
+	bool made;
+	if ((code = data_folder_first_start(&hub->data, hub->catalog, &made, err)) != ERR_OK)
+		return code;
+	if (made)
+		log_info("first start: the administrator's token is in %s/admin.token", hub->data.path);
+	if ((code = blob_store_open(hub->data.path, &hub->blobs, err)) != ERR_OK)
+		return code;
+	if ((code = loop_create(&hub->loop, err)) != ERR_OK)
+		return code;
+	hub->programs = find_programs(hub->settings);
+	hub->executor = local_executor_create(hub->loop, hub->settings, hub->programs);
+	hub->scheduler = scheduler_create(hub->loop, hub->settings, hub->executor);
+	hub->publisher = publisher_create(&(struct publisher_parts){ .loop = hub->loop,
+								     .settings = hub->settings,
+								     .data = hub->data.path,
+								     .programs = hub->programs,
+								     .catalog = hub->catalog,
+								     .blobs = hub->blobs,
+								     .scheduler = hub->scheduler,
+								     .on_task = on_task,
+								     .on_visible = on_visible,
+								     .context = hub });
+	return http_server_start(&(struct http_parts){ .loop = hub->loop,
+						       .settings = hub->settings,
+						       .data = hub->data.path,
+						       .catalog = hub->catalog,
+						       .blobs = hub->blobs,
+						       .scheduler = hub->scheduler,
+						       .publisher = hub->publisher },
+				 &hub->http, err);
+}
+
+static void teardown(struct hub *hub)
+{
+	publisher_destroy(hub->publisher);
+	scheduler_destroy(hub->scheduler); /* completes what waits, so that connections can be answered */
+	http_server_stop(hub->http);
+	hub->http = NULL;
+	local_executor_destroy(hub->executor);
+	signal_watch_close(hub->on_term);
+	signal_watch_close(hub->on_int);
+	if (hub->loop)
+		loop_destroy(hub->loop);
+	blob_store_close(hub->blobs);
+	catalog_close(hub->catalog);
+	data_folder_close(&hub->data);
+	settings_destroy(hub->settings);
+	free(hub->programs);
+}
+
+static int check(struct hub *hub)
+{
+	struct err err = ERR_INIT;
+	enum err_code code = catalog_open(settings_string(hub->settings, SETTING_DATA), hub->settings, &hub->catalog, &err);
+	if (code == ERR_OK)
+		code = catalog_check(hub->catalog, &err);
+	int status = code == ERR_OK ? 0 : complain(&err);
+	if (code == ERR_OK)
+		printf("sound: %s\n", settings_string(hub->settings, SETTING_DATA));
+	err_done(&err);
+	return status;
+}
+
+static void raise_open_files(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	bool checking = false;
+	int kept = 1;
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return usage();
+		if (strcmp(argv[i], "--version") == 0)
+			return printf("dlhubd %s\n", DLHUB_VERSION) < 0;
+		if (strcmp(argv[i], "--check") == 0)
+			checking = true;
+		else
+			argv[kept++] = argv[i];
+	}
+	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_DUMPABLE, 0); /* its memory is not for other processes of the same user */
+	raise_open_files();
+	struct hub hub = { .data.lock_fd = -1 };
+	struct err err = ERR_INIT;
+	hub.settings = settings_create();
+	int status = 0;
+	if (read_settings(hub.settings, kept - 1, argv + 1, &err) != ERR_OK) {
+		status = complain(&err);
+	} else if (checking) {
+		status = check(&hub);
+	} else if (build(&hub, &err) != ERR_OK) {
+		status = complain(&err);
+	} else {
+		hub.on_term = signal_watch_create(hub.loop, SIGTERM, on_signal, &hub);
+		hub.on_int = signal_watch_create(hub.loop, SIGINT, on_signal, &hub);
+		printf("dlhubd %s ready at http://%s\n", DLHUB_VERSION, http_server_address(hub.http));
+		fflush(stdout);
+		if (!pool_submit(hub.loop, LANE_DISK, probe_sandbox, sandbox_probed, &hub) ||
+		    !pool_submit(hub.loop, LANE_DISK, recover, recovered, &hub))
+			abort();
+		loop_run(hub.loop);
+		log_info("ended");
+	}
+	err_done(&err);
+	teardown(&hub);
+	return status;
+}

@@ -1,0 +1,346 @@
+#include "publish/golden.h"
+
+#include "base/alloc.h"
+
+#include <math.h>
+
+/* --- making an input --- */
+
+static double next_real(uint32_t *seed)
+{
+	*seed = *seed * 1664525u + 1013904223u; /* Numerical Recipes' linear congruence: fixed, portable */
+	return (double)(*seed >> 8) / (1 << 24);
+}
+
+static uint16_t half_of(double value)
+{
+	/* [0, 1) alone: exponent and ten bits of fraction, cut. */
+	int exponent;
+	double fraction = frexp(value, &exponent);
+	if (value == 0 || exponent < -13)
+		return 0;
+	return (uint16_t)((exponent + 14) << 10 | ((uint16_t)(fraction * 2048) & 0x3ff));
+}
+
+static void fill(struct tensor *tensor, int64_t count)
+{
+	uint32_t seed = 20181126;
+	for (int64_t i = 0; i < count; i++) {
+		double real = next_real(&seed);
+		switch (tensor->dtype) {
+		case DTYPE_FP32:
+			((float *)tensor->data)[i] = (float)real;
+			break;
+		case DTYPE_FP64:
+			((double *)tensor->data)[i] = real;
+			break;
+		case DTYPE_FP16:
+			((uint16_t *)tensor->data)[i] = half_of(real);
+			break;
+		case DTYPE_BF16: {
+			float f = (float)real;
+			uint32_t bits;
+			memcpy(&bits, &f, sizeof(bits));
+			((uint16_t *)tensor->data)[i] = (uint16_t)(bits >> 16);
+			break;
+		}
+		default: /* integers and booleans: the lowest byte of each element */
+			tensor->data[(size_t)i * dtype_size(tensor->dtype)] = real >= 0.5;
+		}
+	}
+}
+
+static json_t *make_document(const json_t *schema, int depth)
+{
+	const char *type = json_path_string(schema, "type") ?: "";
+	if (depth > 16)
+		return NULL;
+	if (strcmp(type, "integer") == 0)
+		return json_integer(1);
+	if (strcmp(type, "number") == 0 || strcmp(type, "float") == 0)
+		return json_real(0.5);
+	if (strcmp(type, "string") == 0)
+		return json_string("a");
+	if (strcmp(type, "boolean") == 0)
+		return json_true();
+	if (strcmp(type, "list") == 0) {
+		json_t *item = make_document(json_object_get(schema, "item_type"), depth + 1);
+		return item ? json_pack("[o]", item) : NULL;
+	}
+	if (strcmp(type, "tuple") == 0 || strcmp(type, "dict") == 0) {
+		bool dict = *type == 'd';
+		json_t *out = dict ? json_object() : json_array(), *element;
+		const char *key;
+		size_t i;
+		if (dict) {
+			json_object_foreach(json_object_get(schema, "properties"), key, element)
+				if (json_object_set_new(out, key, make_document(element, depth + 1)) != 0)
+					goto none;
+		} else {
+			json_array_foreach(json_object_get(schema, "element_types"), i, element)
+				if (json_array_append_new(out, make_document(element, depth + 1)) != 0)
+					goto none;
+		}
+		return out;
+none:
+		json_decref(out);
+	}
+	return NULL;
+}
+
+static enum err_code no_example(const struct argument *argument, struct err *err)
+{
+	err_set(err, ERR_FAILED_PRECONDITION, "no example input can be made up for '" STR_FMT "' (%.*s)", STR_ARG(argument->name),
+		STR_ARG(argument->type));
+	return err_advise(err, "give one with the publish: --example-input FILE (.json or .npy), or \"golden\" in the metadata");
+}
+
+static enum err_code make_input(const struct argument *argument, struct arena *arena, struct tensor *ret, struct err *err)
+{
+	*ret = (struct tensor){ .name = argument->name, .dtype = argument->dtype };
+	if (argument->dtype == DTYPE_JSON) {
+		_cleanup_json_ json_t *document = make_document(argument->schema, 0);
+		if (!document)
+			return no_example(argument, err);
+		_cleanup_free_ char *text = json_canonical(document);
+		ret->len = strlen(text);
+		ret->data = (uint8_t *)arena_strndup(arena, text, ret->len);
+		return ret->data ? ERR_OK : err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for an example input");
+	}
+	if (argument->dtype == DTYPE_FILE || argument->dtype == DTYPE_BYTES || argument->any_shape)
+		return no_example(argument, err);
+	if (ret->dtype == DTYPE_INVALID) {
+		const char *item = json_path_string(argument->schema, "item_type.type") ?: "float";
+		ret->dtype = strcmp(item, "integer") == 0 ? DTYPE_INT64 :
+			     strcmp(item, "boolean") == 0 ? DTYPE_BOOL :
+							     DTYPE_FP64;
+	}
+	ret->rank = argument->rank;
+	for (uint32_t k = 0; k < argument->rank; k++)
+		ret->shape[k] = argument->shape[k] < 0 ? 1 : argument->shape[k];
+	int64_t count;
+	enum err_code code = tensor_element_count(ret, &count, err);
+	if (code != ERR_OK)
+		return code;
+	ret->len = (size_t)count * dtype_size(ret->dtype);
+	ret->data = arena_try(arena, ret->len + 1);
+	if (!ret->data)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for an example input of %zu bytes", ret->len);
+	memset(ret->data, 0, ret->len);
+	fill(ret, count);
+	return ERR_OK;
+}
+
+/* Parses an Open Inference Protocol tensor list as if it were the input of `method`. */
+static enum err_code parse_tensors(json_t *list, const struct method *method, struct arena *arena, int json_depth,
+				   struct run_request *ret, struct err *err)
+{
+	_cleanup_json_ json_t *body = json_pack("{s:O}", "inputs", list);
+	_cleanup_free_ char *text = body ? json_canonical(body) : NULL;
+	if (!text)
+		return err_set(err, ERR_INVALID_ARGUMENT, "expected a list of tensors");
+	struct run_parser *parser = oip_parser_create(arena, method, -1, json_depth);
+	size_t len = strlen(text), used;
+	for (size_t at = 0; at < len; at += used) {
+		enum err_code code = run_parser_feed(parser, text + at, len - at, 0, &used, err);
+		if (code != ERR_OK)
+			return code;
+	}
+	return run_parser_finish(parser, ret, err);
+}
+
+enum err_code golden_request(json_t *golden, struct run *run, int json_depth, struct err *err)
+{
+	const struct method *method = run->method;
+	if (golden) {
+		enum err_code code = parse_tensors(json_path(golden, "request.inputs"), method, &run->arena, json_depth,
+						   &run->request, err);
+		if (code != ERR_OK)
+			return err_wrap(err, "golden.request");
+		json_t *parameters = json_path(golden, "request.parameters");
+		if (json_object_size(parameters)) {
+			_cleanup_free_ char *text = json_canonical(parameters);
+			run->request.parameters = (struct str){ arena_strndup(&run->arena, text, strlen(text)), strlen(text) };
+		}
+		return ERR_OK;
+	}
+	run->request.inputs = arena_alloc(&run->arena, (method->input_count + 1) * sizeof(struct tensor));
+	run->request.input_count = method->input_count;
+	for (size_t i = 0; i < method->input_count; i++) {
+		enum err_code code = make_input(&method->inputs[i], &run->arena, &run->request.inputs[i], err);
+		if (code != ERR_OK)
+			return code;
+	}
+	return ERR_OK;
+}
+
+/* --- comparing --- */
+
+struct comparison {
+	double relative, absolute, max_error;
+};
+
+static bool close_enough(struct comparison *c, double got, double expected)
+{
+	if (isnan(got) || isnan(expected))
+		return isnan(got) && isnan(expected);
+	if (got == expected)
+		return true;
+	double error = fabs(got - expected);
+	c->max_error = fmax(c->max_error, error);
+	return error <= c->absolute + c->relative * fabs(expected);
+}
+
+static bool json_close(struct comparison *c, const json_t *got, const json_t *expected)
+{
+	if (json_is_number(got) && json_is_number(expected))
+		return close_enough(c, json_number_value(got), json_number_value(expected));
+	if (json_typeof(got) != json_typeof(expected))
+		return false;
+	const char *key;
+	json_t *value;
+	size_t i;
+	switch (json_typeof(expected)) {
+	case JSON_ARRAY:
+		if (json_array_size(got) != json_array_size(expected))
+			return false;
+		json_array_foreach(expected, i, value)
+			if (!json_close(c, json_array_get(got, i), value))
+				return false;
+		return true;
+	case JSON_OBJECT:
+		if (json_object_size(got) != json_object_size(expected))
+			return false;
+		json_object_foreach((json_t *)expected, key, value)
+			if (!json_object_get(got, key) || !json_close(c, json_object_get(got, key), value))
+				return false;
+		return true;
+	default:
+		return json_equal(got, expected);
+	}
+}
+
+static double real_at(const struct tensor *tensor, int64_t i)
+{
+	if (tensor->dtype == DTYPE_FP32) {
+		float f;
+		memcpy(&f, tensor->data + i * 4, sizeof(f));
+		return f;
+	}
+	double d;
+	memcpy(&d, tensor->data + i * 8, sizeof(d));
+	return d;
+}
+
+static enum err_code compare_one(struct comparison *c, const struct tensor *got, const struct tensor *expected, struct err *err)
+{
+	char came[128], wanted[128];
+	shape_format(got->shape, got->rank, came, sizeof(came));
+	shape_format(expected->shape, expected->rank, wanted, sizeof(wanted));
+	if (got->dtype != expected->dtype || got->rank != expected->rank ||
+	    memcmp(got->shape, expected->shape, got->rank * sizeof(got->shape[0])) != 0)
+		return err_set(err, ERR_FAILED_PRECONDITION, "output '" STR_FMT "' is %s %s, but %s %s was recorded",
+			       STR_ARG(got->name), dtype_name(got->dtype), came, dtype_name(expected->dtype), wanted);
+	if (got->dtype == DTYPE_JSON) {
+		_cleanup_json_ json_t *a = json_loadb((char *)got->data, got->len, JSON_DECODE_ANY, NULL);
+		_cleanup_json_ json_t *b = json_loadb((char *)expected->data, expected->len, JSON_DECODE_ANY, NULL);
+		if (a && b && json_close(c, a, b))
+			return ERR_OK;
+		return err_set(err, ERR_FAILED_PRECONDITION, "output '" STR_FMT "' is %.*s, but %.*s was recorded",
+			       STR_ARG(got->name), (int)MIN(got->len, 200u), (char *)got->data, (int)MIN(expected->len, 200u),
+			       (char *)expected->data);
+	}
+	if (got->dtype == DTYPE_FP32 || got->dtype == DTYPE_FP64) {
+		int64_t count = (int64_t)(got->len / dtype_size(got->dtype));
+		for (int64_t i = 0; i < count; i++)
+			if (!close_enough(c, real_at(got, i), real_at(expected, i)))
+				return err_set(err, ERR_FAILED_PRECONDITION,
+					       "output '" STR_FMT "', element %lld is %.9g, but %.9g was recorded (rtol %g, atol %g)",
+					       STR_ARG(got->name), (long long)i, real_at(got, i), real_at(expected, i), c->relative,
+					       c->absolute);
+		return ERR_OK;
+	}
+	if (got->len != expected->len || memcmp(got->data, expected->data, got->len) != 0)
+		return err_set(err, ERR_FAILED_PRECONDITION, "output '" STR_FMT "' differs from what was recorded",
+			       STR_ARG(got->name));
+	return ERR_OK;
+}
+
+static double tolerance(json_t *golden, const char *key, double initial)
+{
+	json_t *value = json_object_get(golden, key);
+	return json_is_number(value) ? json_number_value(value) : initial;
+}
+
+enum err_code golden_compare(json_t *golden, struct run *run, int json_depth, double *ret_max_error, struct err *err)
+{
+	*ret_max_error = 0;
+	json_t *expected = json_path(golden, "response.outputs");
+	if (!expected)
+		return ERR_OK;
+	struct method as_input = *run->method;
+	as_input.inputs = run->method->outputs;
+	as_input.input_count = run->method->output_count;
+	as_input.tuple_input = run->method->tuple_output;
+	struct run_request recorded = { 0 };
+	enum err_code code = parse_tensors(expected, &as_input, &run->arena, json_depth, &recorded, err);
+	if (code != ERR_OK)
+		return err_wrap(err, "golden.response");
+	struct comparison comparison = { tolerance(golden, "rtol", GOLDEN_RTOL), tolerance(golden, "atol", GOLDEN_ATOL), 0 };
+	for (size_t i = 0; i < run->output_count; i++) {
+		code = compare_one(&comparison, &run->outputs[i], &recorded.inputs[i], err);
+		if (code != ERR_OK) {
+			err_wrap(err, "the golden test failed");
+			return err_advise(err, "the servable does not give here what its publisher recorded: compare the packages' "
+					       "versions with those of the environment, or record again; \"rtol\" and \"atol\" "
+					       "of the golden example widen the tolerance");
+		}
+	}
+	*ret_max_error = comparison.max_error;
+	return ERR_OK;
+}
+
+/* --- the record --- */
+
+/* {"inputs"|"outputs": [...]} of tensors, NULL where it would be too large to keep. */
+static json_t *tensors_json(const char *key, const struct method *method, const struct tensor *tensors, size_t count)
+{
+	struct buf text;
+	buf_init(&text, GOLDEN_KEEP_BYTES);
+	bool any_binary, *binary = xcalloc(count + 1, sizeof(*binary));
+	json_t *out = NULL;
+	if (oip_response_write(&text, STR("golden"), STR("0"), (struct str){ 0 }, method, tensors, count, binary,
+			       (struct str){ 0 }, &any_binary, NULL) == ERR_OK &&
+	    !text.overflowed) {
+		_cleanup_json_ json_t *whole = json_loadb(text.data, text.len, 0, NULL);
+		if (json_object_get(whole, "outputs"))
+			out = json_pack("{s:O}", key, json_object_get(whole, "outputs"));
+	}
+	free(binary);
+	buf_done(&text);
+	return out;
+}
+
+json_t *golden_record(json_t *golden, struct run *run, double max_error)
+{
+	struct method as_output = *run->method;
+	as_output.outputs = run->method->inputs;
+	as_output.output_count = run->method->input_count;
+	as_output.tuple_output = run->method->tuple_input;
+	json_t *record = json_object();
+	json_t *request = tensors_json("inputs", &as_output, run->request.inputs, run->request.input_count);
+	json_t *response = tensors_json("outputs", run->method, run->outputs, run->output_count);
+	if (request)
+		json_object_set_new(record, "request", request);
+	if (response)
+		json_object_set_new(record, "response", response);
+	bool recorded = json_path(golden, "response") != NULL;
+	json_object_set_new(record, "source", json_string(json_path_string(golden, "source") ?: golden ? "publisher" : "generated"));
+	json_object_set_new(record, "expected", json_string(recorded ? "recorded" : "first run"));
+	json_object_set(record, "framework", json_object_get(golden, "framework"));
+	json_object_set_new(record, "rtol", json_real(tolerance(golden, "rtol", GOLDEN_RTOL)));
+	json_object_set_new(record, "atol", json_real(tolerance(golden, "atol", GOLDEN_ATOL)));
+	json_object_set_new(record, "max_error", json_real(max_error));
+	json_object_set_new(record, "run_ms", json_real((double)run->run_ns / 1e6));
+	return record;
+}

@@ -1,0 +1,53 @@
+/* publish/job.h - one publish under way: a walk along the table of steps in job.c. Serving loop. */
+#pragma once
+
+#include "publish/metadata.h"
+#include "publish/publish.h"
+
+struct process;
+
+struct job {
+	struct job *next;
+	struct publisher *publisher;
+	char *task, *user;
+	char *folder; /* DIR/publish/TASK: upload, metadata.json, files/, inspect.json, stdout */
+	char *filename;
+	struct metadata metadata;
+	size_t step;
+	bool ending, abandoned;
+	int log_fd;
+	struct process *process;
+	struct timer *deadline;
+	struct err err;
+	/* what the steps found */
+	json_t *inspected;
+	char environment[SHA256_HEX + 1]; /* "" where none is needed */
+	json_t *lock;			  /* the environment's resolved packages */
+	json_t *files;			  /* [{"path","bytes","sha256"}] */
+	struct version_row row;
+	struct servable *servable;
+	struct run *run;
+	json_t *golden;
+	double max_error;
+};
+
+struct publisher {
+	struct publisher_parts parts;
+	struct job *jobs;    /* under way */
+	size_t active;
+	bool waking, wake_again; /* the pool is looking for work; look again when it has */
+	bool ending;
+};
+
+/* Goes on from job->step; at the end job_finished() is called. */
+void job_start(struct job *job);
+/* Kills what runs and forgets it, without a word in the catalog: the next start takes it up again. */
+void job_abandon(struct job *job);
+void job_free(struct job *job);
+/* publisher.c */
+void job_finished(struct job *job);
+
+/* publish/store.c, on the pool: files into blobs, the manifest, and the read-only tree that workers see. */
+must_check enum err_code store_version(struct job *job, struct err *err);
+/* A line of the build log. */
+void job_log(struct job *job, const char *fmt, ...) _printf_(2, 3);

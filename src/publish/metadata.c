@@ -1,0 +1,112 @@
+#include "publish/metadata.h"
+
+#include "base/alloc.h"
+#include "base/str.h"
+
+#include <pthread.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct json_schema_set *schemas;
+
+static void load_schemas(void)
+{
+	struct err err = ERR_INIT;
+	schemas = json_schema_set_create();
+	for (size_t i = 0; i < ARRAY_SIZE(schema_texts); i++)
+		if (json_schema_set_add(schemas, schema_texts[i].name, schema_texts[i].text, &err) != ERR_OK) {
+			fprintf(stderr, "api/schemas/%s: %s\n", schema_texts[i].name, err_text(&err));
+			abort();
+		}
+}
+
+static enum err_code check(const char *schema, const json_t *json, struct err *err)
+{
+	pthread_once(&once, load_schemas);
+	return json_schema_validate(schemas, schema, json, err);
+}
+
+void metadata_done(struct metadata *metadata)
+{
+	json_decref(metadata->document);
+	free(metadata->owner);
+	free(metadata->name);
+	access_list_done(&metadata->access);
+	*metadata = (struct metadata){ 0 };
+}
+
+static enum err_code read_access(struct metadata *metadata, const struct settings *settings, struct err *err)
+{
+	json_t *dlhub = json_object_get(metadata->document, "dlhub");
+	_cleanup_json_ json_t *access = json_object();
+	static const char *const members[] = { "visible_to", "run_by", "download_by" };
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		if (json_object_get(dlhub, members[i]))
+			json_object_set(access, members[i], json_object_get(dlhub, members[i]));
+	if (!json_object_get(access, "visible_to")) {
+		const char *initial = settings_string(settings, SETTING_ACCESS_DEFAULT_VISIBILITY);
+		json_object_set_new(access, "visible_to",
+				    strcmp(initial, "private") == 0 ? json_array() : json_pack("[s]", initial));
+	}
+	_cleanup_free_ char *text = json_canonical(access);
+	enum err_code code = access_list_parse(metadata->owner, text, &metadata->access, err);
+	if (code != ERR_OK)
+		return err_wrap(err, "dlhub");
+	/* Who may see it is kept apart from what describes it: it changes on its own. */
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		json_object_del(dlhub, members[i]);
+	return ERR_OK;
+}
+
+static enum err_code read_names(struct metadata *metadata, const struct principal *principal, struct err *err)
+{
+	const char *name = json_path_string(metadata->document, "dlhub.name");
+	const char *owner = json_path_string(metadata->document, "dlhub.owner") ?: principal->user;
+	if (!name || !name_is_servable(str_of(name))) {
+		if (name && name_is_reserved(str_of(name)))
+			return err_set(err, ERR_INVALID_ARGUMENT, "dlhub.name: '%s' is a reserved name; choose another", name);
+		return err_set(err, ERR_INVALID_ARGUMENT,
+			       "dlhub.name: expected 1 to %d of A-Z a-z 0-9 . _ -, beginning with a letter or a digit%s%s%s",
+			       NAME_SERVABLE_MAX, name ? ", got '" : "", name ? name : "", name ? "'" : "");
+	}
+	if (!name_is_owner(str_of(owner)))
+		return err_set(err, ERR_INVALID_ARGUMENT, "dlhub.owner: '%s' is no user or group name", owner);
+	if (!access_may_publish(principal, owner)) {
+		err_set(err, ERR_PERMISSION_DENIED, "dlhub.owner: you may not publish under the name '%s'", owner);
+		return err_advise(err, "leave dlhub.owner out to publish as yourself (%s), or name a group that you are in",
+				  principal->user);
+	}
+	metadata->name = xstrdup(name);
+	metadata->owner = xstrdup(owner);
+	return ERR_OK;
+}
+
+enum err_code metadata_read(const char *text, size_t len, const struct settings *settings, const struct principal *principal,
+			    struct metadata *ret, struct err *err)
+{
+	struct metadata metadata = { 0 };
+	enum err_code code = json_read(text ? text : "", len, (int)settings_int(settings, SETTING_LIMITS_JSON_DEPTH), "metadata",
+				       &metadata.document, err);
+	if (code == ERR_OK)
+		code = check("document", metadata.document, err);
+	if (code == ERR_OK)
+		code = read_names(&metadata, principal, err);
+	if (code == ERR_OK)
+		code = read_access(&metadata, settings, err);
+	if (code != ERR_OK) {
+		metadata_done(&metadata);
+		return code;
+	}
+	*ret = metadata;
+	return ERR_OK;
+}
+
+enum err_code metadata_check_description(const json_t *description, struct err *err)
+{
+	return check("document", description, err);
+}
+
+enum err_code metadata_check_servable(const json_t *servable, struct err *err)
+{
+	enum err_code code = check("servable", servable, err);
+	return code == ERR_OK ? ERR_OK : err_wrap(err, "servable");
+}

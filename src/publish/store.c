@@ -1,0 +1,115 @@
+/* From unpacked files to a version: blobs, the canonical manifest, its digest, and the tree that workers see. */
+#include "publish/job.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "io/fs.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+struct walk {
+	struct job *job;
+	const char *root;
+};
+
+static enum err_code store_file(void *context, const char *relative, int64_t bytes, struct err *err)
+{
+	struct walk *walk = context;
+	_cleanup_free_ char *path = xasprintf("%s/%s", walk->root, relative);
+	struct digest digest;
+	char hex[SHA256_HEX + 1];
+	int64_t stored;
+	enum err_code code = blob_put_file(walk->job->publisher->parts.blobs, path, &digest, &stored, err);
+	if (code != ERR_OK)
+		return err_wrap(err, "storing %s", relative);
+	digest_format(&digest, hex);
+	json_array_append_new(walk->job->files,
+			      json_pack("{s:s, s:I, s:s}", "path", relative, "bytes", (json_int_t)stored, "sha256", hex));
+	return ERR_OK;
+}
+
+/* Hard links of the blobs under DIR/versions/DIGEST. A tree that is there is whole: it was renamed into place. */
+static enum err_code make_tree(struct job *job, const char *hex, struct err *err)
+{
+	const char *data = job->publisher->parts.data;
+	_cleanup_free_ char *final = xasprintf("%s/versions/%s", data, hex);
+	_cleanup_free_ char *draft = xasprintf("%s/tree", job->folder);
+	if (fs_exists(final))
+		return ERR_OK;
+	enum err_code code = fs_remove_tree(draft, err);
+	if (code == ERR_OK)
+		code = fs_mkdirs(draft, err);
+	json_t *file;
+	size_t i;
+	json_array_foreach(job->files, i, file) {
+		if (code != ERR_OK)
+			return code;
+		_cleanup_free_ char *path = xasprintf("%s/%s", draft, json_path_string(file, "path"));
+		const char *text = json_path_string(file, "sha256");
+		struct digest digest;
+		char *slash = strrchr(path, '/');
+		*slash = '\0';
+		code = fs_mkdirs(path, err);
+		*slash = '/';
+		if (code == ERR_OK && digest_parse(text, strlen(text), &digest))
+			code = blob_link(job->publisher->parts.blobs, &digest, path, err);
+	}
+	if (code != ERR_OK)
+		return code;
+	_cleanup_free_ char *parent = xasprintf("%s/versions", data);
+	code = fs_mkdirs(parent, err);
+	if (code != ERR_OK)
+		return code;
+	if (rename(draft, final) != 0 && errno != EEXIST && errno != ENOTEMPTY)
+		return err_errno(err, errno, "cannot put version %s in its place", hex);
+	return fs_sync_dir(parent, err);
+}
+
+/* How it is run: the program, the engine, the environment, the files by role. */
+static json_t *serving_record(struct job *job)
+{
+	const char *engine = json_path_string(job->inspected, "engine") ?: "python";
+	json_t *record = json_pack("{s:s, s:s, s:s, s:s*, s:b}", "program", strcmp(engine, "openvino") == 0 ? "native" : "python",
+				   "engine", engine, "environment", job->environment, "framework",
+				   json_path_string(job->inspected, "framework"), "network",
+				   json_is_true(json_path(job->metadata.document, "dlhub.network")));
+	json_t *files = json_path(job->inspected, "dlhub.files") ?: json_path(job->metadata.document, "dlhub.files");
+	if (files)
+		json_object_set(record, "files", files);
+	return record;
+}
+
+enum err_code store_version(struct job *job, struct err *err)
+{
+	_cleanup_free_ char *root = xasprintf("%s/files", job->folder);
+	struct walk walk = { job, root };
+	json_decref(job->files);
+	job->files = json_array();
+	enum err_code code = fs_each_file(root, store_file, &walk, err);
+	if (code != ERR_OK)
+		return code;
+	json_t *servable = json_object_get(job->inspected, "servable");
+	_cleanup_json_ json_t *manifest =
+		json_pack("{s:O, s:O, s:O?}", "files", job->files, "servable", servable, "environment", job->lock);
+	_cleanup_json_ json_t *description = json_object();
+	json_object_set(description, "datacite", json_object_get(job->metadata.document, "datacite"));
+	json_object_set(description, "dlhub", json_object_get(job->metadata.document, "dlhub"));
+	_cleanup_json_ json_t *serving = serving_record(job);
+	struct version_row *row = &job->row;
+	_cleanup_free_ char *access = access_list_format(&job->metadata.access);
+	version_row_done(row);
+	*row = (struct version_row){ .owner = xstrdup(job->metadata.owner),
+				     .name = xstrdup(job->metadata.name),
+				     .manifest = json_canonical(manifest),
+				     .description = json_canonical(description),
+				     .servable = json_canonical(servable),
+				     .serving = json_canonical(serving),
+				     .publisher = xstrdup(job->user),
+				     .published_ms = clock_wall_ms() };
+	struct digest digest;
+	sha256(row->manifest, strlen(row->manifest), &digest);
+	digest_format(&digest, row->digest);
+	code = access_list_parse(row->owner, access, &row->access, err);
+	return code == ERR_OK ? make_tree(job, row->digest, err) : code;
+}
