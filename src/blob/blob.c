@@ -232,12 +232,12 @@ static enum err_code sweep_folder(const char *path, const char *prefix, struct s
 	if (!folder)
 		return err_errno(err, errno, "sweeping %s", path);
 	for (struct dirent *entry; (entry = readdir(folder));) {
-		char hex[SHA256_HEX + 3];
+		char hex[300];
 		struct digest digest;
 		if (entry->d_name[0] == '.' && (entry->d_name[1] == '\0' || entry->d_name[1] == '.'))
 			continue;
 		int len = snprintf(hex, sizeof(hex), "%s%s", prefix ? prefix : "", entry->d_name);
-		bool is_blob = prefix && digest_parse(hex, (size_t)MIN(len, SHA256_HEX + 2), &digest);
+		bool is_blob = prefix && digest_parse(hex, (size_t)len, &digest);
 		if ((is_blob && sweep->keep(sweep->context, &digest)) || !is_old(dirfd(folder), entry->d_name, sweep))
 			continue;
 		if (unlinkat(dirfd(folder), entry->d_name, 0) == 0)
