@@ -181,12 +181,26 @@ int json_walk_item(struct json_walk *walk, bool first, char close)
 	return -1;
 }
 
+/* Whether the valid string `raw` has the escape of a NUL character. */
+static bool has_nul(struct str raw)
+{
+	for (size_t i = 0; i + 6 <= raw.len; i++)
+		if (raw.data[i] == '\\') {
+			if (memcmp(raw.data + i, "\\u0000", 6) == 0)
+				return true;
+			i++; /* what is escaped begins no escape */
+		}
+	return false;
+}
+
 bool json_walk_key(struct json_walk *walk, struct str *ret)
 {
 	if (json_walk_peek(walk) != '"')
 		return fail(walk, "expected a key in quotes");
 	if (!json_walk_string(walk, ret))
 		return false;
+	if (has_nul(*ret))
+		return fail(walk, "a key cannot hold a NUL character");
 	if (json_walk_peek(walk) != ':')
 		return fail(walk, "expected ':' behind the key");
 	walk->at++;

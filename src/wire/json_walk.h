@@ -24,7 +24,7 @@ enum json_number json_walk_number(struct json_walk *walk, struct str *ret);
 bool json_walk_literal(struct json_walk *walk, const char *literal);
 /* Inside [ or {, whose bracket was stepped over: 1: an item follows; 0: `close` was stepped over; -1. */
 int json_walk_item(struct json_walk *walk, bool first, char close);
-/* A key and its colon. */
+/* A key and its colon. A NUL character in a key is refused: C readers behind us could not hold it. */
 bool json_walk_key(struct json_walk *walk, struct str *ret);
 /* Nothing but white space is left. */
 bool json_walk_end(struct json_walk *walk);
