@@ -1,0 +1,7 @@
+"""Runs one servable in Python: the shims, the inspector and the recorder of expected answers.
+
+`dlhub-worker-python` starts it behind the walls of a sandbox. `python3 -m dlhub_worker.record` runs where a publisher's
+own framework is installed. Only the standard library is needed to import it; numpy where arrays are.
+"""
+
+FRAME_VERSION = 1

@@ -1,0 +1,185 @@
+/* The module dlhub_worker._frames: the worker's loop with Python behind it.
+ *
+ * serve(descriptor, load, report, directory) -> exit status. `load(document)` gets the LOAD document as JSON text and
+ * returns (framework, engine, methods), see worker/python_method.h; `report(exception)` returns (code, message, hint,
+ * traceback) for whatever a servable raised. The loop's one thread is the interpreter's main thread; it lets go of the
+ * interpreter while it waits for the hub. */
+#include "worker/python_abi.h"
+
+#include "base/alloc.h"
+#include "worker/python_method.h"
+#include "worker/python_output.h"
+
+struct server {
+	PyObject *load, *report; /* borrowed of serve()'s caller */
+	struct python_types types;
+	struct python_output output;
+	struct python_method *methods; /* owned */
+	size_t method_count;
+	PyThreadState *waiting; /* ours, while the loop waits */
+};
+
+/* Moves the Python error into `err`. `reply` gets the traceback; may be NULL. */
+static enum err_code take_python_error(struct server *server, struct worker_reply *reply, struct err *err)
+{
+	PyObject *type = NULL, *value = NULL, *place = NULL;
+	const char *code, *message, *hint, *traceback;
+
+	PyErr_Fetch(&type, &value, &place);
+	PyErr_NormalizeException(&type, &value, &place);
+	if (value && place)
+		PyException_SetTraceback(value, place);
+	_cleanup_py_ PyObject *told = PyObject_CallFunctionObjArgs(server->report, value ? value : Py_None, NULL);
+	if (told && PyArg_ParseTuple(told, "sszz", &code, &message, &hint, &traceback)) {
+		err_set(err, err_code_of_name(code), "%s", message);
+		if (hint)
+			err_advise(err, "%s", hint);
+		if (traceback && reply)
+			worker_reply_traceback(reply, str_of(traceback));
+	} else {
+		PyErr_Clear();
+		err_set(err, ERR_UNKNOWN, "the servable failed, and so did saying how");
+	}
+	Py_XDECREF(type);
+	Py_XDECREF(value);
+	Py_XDECREF(place);
+	return err->code;
+}
+
+static bool take_methods(struct server *server, PyObject *descriptions)
+{
+	size_t count = (size_t)PyList_Size(descriptions);
+
+	server->methods = xcalloc(MAX(count, 1u), sizeof(*server->methods));
+	for (size_t i = 0; i < count; i++) {
+		server->method_count++;
+		if (!python_method_init(&server->methods[i], PyList_GetItem(descriptions, (Py_ssize_t)i)))
+			return false;
+	}
+	return true;
+}
+
+static bool load_document(struct server *server, const char *text, json_t *ready)
+{
+	const char *framework, *engine;
+	PyObject *descriptions;
+	_cleanup_py_ PyObject *loaded = PyObject_CallFunction(server->load, "s", text);
+
+	if (!loaded || !PyArg_ParseTuple(loaded, "ssO!", &framework, &engine, &PyList_Type, &descriptions) ||
+	    !take_methods(server, descriptions))
+		return false;
+	json_object_set_new(ready, "framework", json_string(framework));
+	json_object_set_new(ready, "engine", json_string(engine));
+	return true;
+}
+
+static enum err_code on_load(void *context, struct worker_loop *loop, json_t *load, json_t *ready, struct err *err)
+{
+	struct server *server = context;
+	_cleanup_free_ char *text = json_dumps(load, JSON_COMPACT);
+	bool loaded = load_document(server, text, ready);
+
+	if (python_output_take(&server->output))
+		python_output_log(&server->output, loop);
+	return loaded ? ERR_OK : take_python_error(server, NULL, err);
+}
+
+static const struct python_method *find_method(const struct server *server, struct str name)
+{
+	for (size_t i = 0; i < server->method_count; i++)
+		if (str_eq(str_of(server->methods[i].name), name))
+			return &server->methods[i];
+	return NULL;
+}
+
+static void pass_output(struct server *server, const struct worker_run *run, struct worker_reply *reply)
+{
+	const struct buf *text = server->output.text;
+	bool any = python_output_take(&server->output);
+
+	if (run->wants_output)
+		worker_reply_output(reply, (struct str){ text[0].data ? text[0].data : "", text[0].len },
+				    (struct str){ text[1].data ? text[1].data : "", text[1].len });
+	else if (any)
+		python_output_log(&server->output, run->loop);
+}
+
+static enum err_code on_run(void *context, const struct worker_run *run, struct worker_reply *reply, struct err *err)
+{
+	struct server *server = context;
+	const struct python_method *method = find_method(server, run->frame->method);
+
+	if (!method)
+		return err_set(err, ERR_NOT_FOUND, "the servable has no method '" STR_FMT "'", STR_ARG(run->frame->method));
+	enum err_code code = python_method_run(method, &server->types, run->frame, reply, err);
+	if (PyErr_Occurred())
+		code = take_python_error(server, reply, err);
+	pass_output(server, run, reply);
+	return code;
+}
+
+static void before_wait(void *context)
+{
+	((struct server *)context)->waiting = PyEval_SaveThread();
+}
+
+static void after_wait(void *context)
+{
+	PyEval_RestoreThread(((struct server *)context)->waiting);
+}
+
+static int serve(struct server *server, int fd, const char *directory)
+{
+	const struct worker_shim shim = {
+		.context = server,
+		.load = on_load,
+		.run = on_run,
+		.before_wait = before_wait,
+		.after_wait = after_wait,
+	};
+	const struct worker_options options = { .directory = directory };
+
+	return worker_loop_run(fd, &shim, &options);
+}
+
+static PyObject *frames_serve(PyObject *module, PyObject *args)
+{
+	struct server server = { .output = { .fd = { -1, -1 }, .kept_stderr = -1 } };
+	struct err err = ERR_INIT;
+	const char *directory;
+	int fd, status = -1;
+
+	if (!PyArg_ParseTuple(args, "iOOz", &fd, &server.load, &server.report, &directory))
+		return NULL;
+	if (python_types_init(&server.types)) {
+		if (python_output_init(&server.output, &err) == ERR_OK)
+			status = serve(&server, fd, directory);
+		else
+			PyErr_SetString(PyExc_OSError, err_text(&err));
+		python_output_done(&server.output);
+	}
+	for (size_t i = 0; i < server.method_count; i++)
+		python_method_done(&server.methods[i]);
+	free(server.methods);
+	python_types_done(&server.types);
+	err_done(&err);
+	return PyErr_Occurred() ? NULL : PyLong_FromLong(status);
+}
+
+static PyMethodDef frames_functions[] = {
+	{ "serve", frames_serve, METH_VARARGS, "serve(descriptor, load, report, directory) -> exit status" },
+	{ NULL, NULL, 0, NULL },
+};
+
+static struct PyModuleDef frames_module = {
+	PyModuleDef_HEAD_INIT,
+	.m_name = "dlhub_worker._frames",
+	.m_doc = "The worker's loop: frames of the hub, runs of the servable.",
+	.m_size = 0,
+	.m_methods = frames_functions,
+};
+
+PyMODINIT_FUNC PyInit__frames(void)
+{
+	return PyModuleDef_Init(&frames_module);
+}
