@@ -264,6 +264,18 @@ static enum err_code array_out(const struct python_output_type *type, PyObject *
 	return fits ? code : converted_array_out(type, value, reply, err);
 }
 
+static enum err_code converted_out(const struct python_output_type *type, PyObject *value, struct worker_reply *reply,
+				   struct err *err)
+{
+	_cleanup_py_ PyObject *made = PyObject_CallFunctionObjArgs(type->convert, value, NULL);
+	Py_ssize_t size;
+	char *bytes;
+
+	if (!made || PyBytes_AsStringAndSize(made, &bytes, &size) != 0)
+		return ERR_UNKNOWN;
+	return add(type, type->kind == PYTHON_OUTPUT_FILE ? DTYPE_FILE : DTYPE_JSON, bytes, (size_t)size, reply, err);
+}
+
 static enum err_code string_out(const struct python_output_type *type, PyObject *value, struct worker_reply *reply,
 				struct err *err)
 {
@@ -271,8 +283,10 @@ static enum err_code string_out(const struct python_output_type *type, PyObject 
 	const char *text = PyUnicode_AsUTF8AndSize(value, &len);
 	struct buf json;
 
-	if (!text)
-		return ERR_UNKNOWN;
+	if (!text) {
+		PyErr_Clear(); /* half a surrogate pair: the converter says it */
+		return converted_out(type, value, reply, err);
+	}
 	buf_init(&json, FRAME_LENGTH_MAX);
 	enum err_code code = ERR_OK;
 	if (buf_put_json_string(&json, text, (size_t)len))
@@ -318,12 +332,5 @@ enum err_code python_value_out(const struct python_output_type *type, PyObject *
 	size_t len = scalar_out(type, value, text);
 	if (len > 0)
 		return add(type, DTYPE_JSON, text, len, reply, err);
-	_cleanup_py_ PyObject *made = PyObject_CallFunctionObjArgs(type->convert, value, NULL);
-	if (!made)
-		return ERR_UNKNOWN;
-	Py_ssize_t size;
-	char *bytes;
-	if (PyBytes_AsStringAndSize(made, &bytes, &size) != 0)
-		return ERR_UNKNOWN;
-	return add(type, type->kind == PYTHON_OUTPUT_FILE ? DTYPE_FILE : DTYPE_JSON, bytes, (size_t)size, reply, err);
+	return converted_out(type, value, reply, err);
 }
