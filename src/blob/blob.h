@@ -8,11 +8,13 @@
 #include "base/hash.h"
 
 struct blob_store;
+/* The store in the data folder DIR; makes its folders. */
 must_check enum err_code blob_store_open(const char *directory, struct blob_store **ret, struct err *err);
 void blob_store_close(struct blob_store *store);
 
-/* Stores the file at `path` (hard-linked where it lies on the same disk and its bytes are re-read for the digest
- * after the link; the source is made read-only). ERR_RESOURCE_EXHAUSTED: disk full, nothing is left behind. */
+/* Stores the file at `path`: hard-linked where it lies on the same disk, is ours and nobody has it open for writing
+ * (its bytes are read for the digest after the link, and the source becomes read-only), else copied. Content that is
+ * there already becomes young again for the sweep. ERR_RESOURCE_EXHAUSTED: disk full, nothing is left behind. */
 must_check enum err_code blob_put_file(struct blob_store *store, const char *path, struct digest *ret_digest,
 				       int64_t *ret_bytes, struct err *err);
 must_check enum err_code blob_put(struct blob_store *store, const void *data, size_t len, struct digest *ret_digest,
@@ -20,7 +22,8 @@ must_check enum err_code blob_put(struct blob_store *store, const void *data, si
 /* Open for reading; the caller closes. ERR_NOT_FOUND. */
 must_check enum err_code blob_open(struct blob_store *store, const struct digest *digest, int *ret_fd, int64_t *ret_bytes,
 				   struct err *err);
-/* Makes `path` a read-only hard link (or a copy across disks) of the blob; parents exist. */
+/* Makes `path` a read-only hard link (or a copy across disks) of the blob; parents exist. The folder of `path` is not
+ * synced. ERR_ALREADY_EXISTS, ERR_NOT_FOUND. */
 must_check enum err_code blob_link(struct blob_store *store, const struct digest *digest, const char *path, struct err *err);
 /* Reads everything again: ERR_DATA_LOSS where content and name disagree. */
 must_check enum err_code blob_verify(struct blob_store *store, const struct digest *digest, struct err *err);
