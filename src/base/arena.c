@@ -91,6 +91,44 @@ void *arena_zalloc(struct arena *arena, size_t size)
 	return memset(arena_alloc(arena, size), 0, size);
 }
 
+static void *grow_large(struct arena *arena, void *piece, size_t old_size, size_t new_size)
+{
+	struct arena_chunk *chunk = arena->chunk;
+	while (chunk && chunk->memory != piece)
+		chunk = chunk->next;
+	if (!chunk || !admit(arena, new_size - old_size))
+		return NULL;
+	void *memory = realloc(piece, new_size);
+	if (!memory) {
+		arena->used_bytes -= new_size - old_size;
+		return NULL;
+	}
+	chunk->memory = memory;
+	return memory;
+}
+
+void *arena_grow(struct arena *arena, void *piece, size_t old_size, size_t new_size)
+{
+	if (!piece)
+		return arena_try(arena, new_size);
+	if (new_size <= old_size)
+		return piece;
+	if (old_size > ARENA_LARGE)
+		return grow_large(arena, piece, old_size, new_size);
+	size_t had = (old_size + 15u) & ~(size_t)15u;
+	if (new_size <= ARENA_LARGE && (uint8_t *)piece + had == arena->at) {
+		size_t more = ((new_size + 15u) & ~(size_t)15u) - had;
+		if ((size_t)(arena->end - arena->at) >= more) {
+			arena->at += more;
+			return piece;
+		}
+	}
+	void *moved = arena_try(arena, new_size);
+	if (moved)
+		memcpy(moved, piece, old_size);
+	return moved;
+}
+
 char *arena_strndup(struct arena *arena, const char *text, size_t len)
 {
 	char *copy = arena_try(arena, len + 1);

@@ -27,5 +27,8 @@ void *arena_try(struct arena *arena, size_t size);
 /* As arena_try() but aborts instead of NULL: for small fixed sizes. */
 void *arena_alloc(struct arena *arena, size_t size) __attribute__((returns_nonnull));
 void *arena_zalloc(struct arena *arena, size_t size) __attribute__((returns_nonnull));
+/* Makes `piece` (of `old_size` bytes, of this arena; or NULL) larger, in place where that is possible: large blocks
+ * are remapped, not copied. Alignment 16. NULL as arena_try(), and the piece stays as it was. */
+void *arena_grow(struct arena *arena, void *piece, size_t old_size, size_t new_size);
 /* A NUL-terminated copy; NULL as arena_try(). */
 char *arena_strndup(struct arena *arena, const char *text, size_t len);

@@ -29,4 +29,30 @@ static void test_ceiling(void **state)
 	arena_done(&arena);
 }
 
-TEST_MAIN(cmocka_unit_test(test_pieces_do_not_overlap), cmocka_unit_test(test_ceiling))
+static void test_grow(void **state)
+{
+	struct arena arena;
+	arena_init(&arena, 1 << 20);
+	size_t size = 10;
+	uint8_t *piece = arena_grow(&arena, NULL, 0, size);
+	memset(piece, 7, size);
+	for (size_t larger = 11; larger < 400000; larger = larger * 5 / 4 + 1) {
+		/* Something behind it, every other time. */
+		if (larger % 2)
+			memset(arena_alloc(&arena, 20), 9, 20);
+		uint8_t *moved = arena_grow(&arena, piece, size, larger);
+		assert_non_null(moved);
+		for (size_t i = 0; i < size; i++)
+			assert_int_equal(moved[i], 7);
+		memset(moved, 7, larger);
+		piece = moved;
+		size = larger;
+	}
+	size_t used = arena.used_bytes;
+	assert_null(arena_grow(&arena, piece, size, 1 << 21));
+	assert_int_equal(arena.used_bytes, used);
+	assert_int_equal(piece[size - 1], 7);
+	arena_done(&arena);
+}
+
+TEST_MAIN(cmocka_unit_test(test_grow), cmocka_unit_test(test_pieces_do_not_overlap), cmocka_unit_test(test_ceiling))

@@ -17,6 +17,7 @@ struct requested_output {
 };
 
 struct run_request {
+	const struct method *method; /* borrowed: the one given, or the one that a DLHub body names */
 	struct str id;		    /* the caller's, may be empty */
 	struct tensor *inputs;	    /* checked by method_check_inputs(), in the method's order */
 	size_t input_count;
@@ -32,7 +33,9 @@ struct run_request {
 
 struct run_parser; /* lives in the arena given to its create function; needs no destroy */
 
-/* Body of POST /v2/models/.../infer. `json_bytes` is Inference-Header-Content-Length, or -1 without it:
+/* The create functions return NULL where the arena's ceiling is too low even for the parser.
+ *
+ * Body of POST /v2/models/.../infer. `json_bytes` is Inference-Header-Content-Length, or -1 without it:
  * everything is JSON. What follows the JSON part are the binary tensors. 0 is a raw binary request. */
 struct run_parser *oip_parser_create(struct arena *arena, const struct method *method, int64_t json_bytes, int json_depth);
 /* Body of POST /api/v1/servables/.../run: {"data": …, "parameters"?, "debug"?, "envelope"?, "asynchronous"?,
@@ -40,6 +43,8 @@ struct run_parser *oip_parser_create(struct arena *arena, const struct method *m
  * object keyed by the arguments' names, a file as {"content": base64, "name"?}, anything else as itself. The
  * key "python" (a jsonpickle string of the first SDK) is refused with a message that says what to send. */
 struct run_parser *dlhub_parser_create(struct arena *arena, const struct method *method, int json_depth);
+/* The body may have "method": the name of another method of `signature` (borrowed as `method` is). Before feeding. */
+void dlhub_parser_allow_methods(struct run_parser *parser, const struct signature *signature);
 
 /* Consumes up to `len` bytes, stopping early after about `budget_ns` of work (0: no budget); *ret_used says how
  * many. After an error the parser only returns that error. */
@@ -48,6 +53,11 @@ must_check enum err_code run_parser_feed(struct run_parser *parser, const void *
 /* The body has ended. Borrowed of the arena. */
 must_check enum err_code run_parser_finish(struct run_parser *parser, struct run_request *ret, struct err *err);
 
+/* Turns outputs of dtype JSON and FILE, in place, into the tensors that the protocol knows (wire/signature.h; memory
+ * of `arena`): to be called before oip_response_write(), and before any bytes of a binary output are sent.
+ * ERR_FAILED_PRECONDITION where the servable gave something other than it declares, or not as many outputs. */
+must_check enum err_code oip_outputs_convert(struct arena *arena, const struct method *method, struct tensor *outputs,
+					     size_t count, struct err *err);
 /* Appends the JSON of an Open Inference Protocol response; tensors asked as binary are announced
  * ("binary_data_size") and the caller sends their bytes after the JSON in that order. `*ret_binary` says whether
  * any is. `binary[i]` per output. `parameters` JSON object text or empty. Numbers print as the shortest text

@@ -1,0 +1,103 @@
+#include "wire/run_parser_dump.h"
+
+#include "base/alloc.h"
+#include "wire/tensor_print.h"
+
+static void put_tensor(struct buf *out, const struct tensor *tensor)
+{
+	char shape[256];
+	shape_format(tensor->shape, tensor->rank, shape, sizeof(shape));
+	buf_printf(out, STR_FMT " %s %s ", STR_ARG(tensor->name), dtype_name(tensor->dtype), shape);
+	size_t before = out->len;
+	if (tensor->dtype == DTYPE_JSON || tensor->dtype == DTYPE_FILE) {
+		buf_append(out, tensor->data, tensor->len);
+	} else if (tensor_print(out, tensor, TENSOR_PRINT_HALF, NULL) != ERR_OK) {
+		out->len = before;
+		for (size_t i = 0; i < tensor->len; i++)
+			buf_printf(out, "%02x", tensor->data[i]);
+	}
+}
+
+static void put_request(struct buf *out, const struct run_request *request)
+{
+	for (size_t i = 0; i < request->input_count; i++) {
+		buf_puts(out, i ? "; " : "");
+		put_tensor(out, &request->inputs[i]);
+	}
+	if (!str_eq(request->method->name, STR("run")))
+		buf_printf(out, "; method=" STR_FMT, STR_ARG(request->method->name));
+	if (request->id.len)
+		buf_printf(out, "; id=" STR_FMT, STR_ARG(request->id));
+	if (request->parameters.len)
+		buf_printf(out, "; parameters=" STR_FMT, STR_ARG(request->parameters));
+	for (size_t i = 0; i < request->output_count; i++)
+		buf_printf(out, "; output=" STR_FMT ":%d", STR_ARG(request->outputs[i].name), request->outputs[i].binary);
+	if (request->timeout_us)
+		buf_printf(out, "; timeout=%lld", (long long)request->timeout_us);
+	buf_puts(out, request->binary_default ? "; binary" : "");
+	buf_puts(out, request->debug ? "; debug" : "");
+	buf_puts(out, request->envelope ? "; envelope" : "");
+	buf_puts(out, request->asynchronous ? "; asynchronous" : "");
+}
+
+/* The piece until all of it is taken. */
+static enum err_code feed_piece(struct run_parser *parser, const uint8_t *data, size_t len, int64_t budget_ns,
+				struct err *err)
+{
+	size_t at = 0;
+	int idle = 0;
+	while (at < len) {
+		uint8_t *piece = xmalloc(len - at);
+		memcpy(piece, data + at, len - at);
+		size_t used = 0;
+		enum err_code code = run_parser_feed(parser, piece, len - at, budget_ns, &used, err);
+		free(piece);
+		if (code != ERR_OK)
+			return code;
+		idle = used ? 0 : idle + 1;
+		if (used > len - at || idle > 10000)
+			abort();
+		at += used;
+	}
+	return ERR_OK;
+}
+
+char *body_dump(const struct body *body, size_t first, size_t piece, int64_t budget_ns)
+{
+	struct arena arena;
+	arena_init(&arena, DUMP_CEILING);
+	const struct method *method = signature_method(body->signature, STR("run"));
+	struct run_parser *parser;
+	if (body->dlhub) {
+		parser = dlhub_parser_create(&arena, method, DUMP_DEPTH);
+		dlhub_parser_allow_methods(parser, body->signature);
+	} else {
+		parser = oip_parser_create(&arena, method, body->json_bytes, DUMP_DEPTH);
+	}
+	struct err err = ERR_INIT;
+	enum err_code code = ERR_OK;
+	for (size_t at = 0; at < body->len && code == ERR_OK;) {
+		size_t n = MIN(at ? piece : first, body->len - at);
+		code = feed_piece(parser, body->data + at, n, budget_ns, &err);
+		at += n;
+	}
+	struct run_request request = { 0 };
+	if (code == ERR_OK)
+		code = run_parser_finish(parser, &request, &err);
+	struct buf out;
+	buf_init(&out, SIZE_MAX / 4);
+	if (code == ERR_OK) {
+		put_request(&out, &request);
+	} else {
+		buf_printf(&out, "%s: %s%s%s", err_code_name(code), err_text(&err), err_hint(&err) ? "; " : "",
+			   err_hint(&err) ?: "");
+		/* And the same once more. */
+		struct err again = ERR_INIT;
+		if (run_parser_finish(parser, &request, &again) != code || strcmp(err_text(&again), err_text(&err)) != 0)
+			abort();
+		err_done(&again);
+	}
+	err_done(&err);
+	arena_done(&arena);
+	return buf_take(&out, NULL);
+}
