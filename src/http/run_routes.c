@@ -103,7 +103,7 @@ static enum err_code write_infer(struct request *request, struct run *run, struc
 	struct reply *reply = &request->reply;
 	char name[256];
 	int len = snprintf(name, sizeof(name), "%s/%s", run->servable->owner, run->servable->name);
-	size_t count;
+	size_t count = 0;
 	bool any_binary;
 	enum err_code code = pick_outputs(run, &reply->binary, &reply->binary_flags, &count, err);
 	if (code != ERR_OK)

@@ -271,25 +271,23 @@ static void worker_cancel(struct worker *worker, struct run *run)
 
 static enum err_code take_result(struct run *run, struct run_frame *frame, int64_t limit, struct err *err)
 {
-	if (frame->count != run->method->output_count)
-		return err_set(err, ERR_INTERNAL, "the servable gave %zu outputs, but its schema says %zu", frame->count,
-			       run->method->output_count);
 	for (size_t i = 0; i < frame->count; i++) {
 		struct tensor *tensor = &frame->tensors[i];
 		if ((int64_t)tensor->len > limit)
-			return err_set(err, ERR_OUT_OF_RANGE, "output '" STR_FMT "' has %zu bytes (limits.output_bytes is %lld)",
-				       STR_ARG(run->method->outputs[i].name), tensor->len, (long long)limit);
+			return err_set(err, ERR_OUT_OF_RANGE, "output %zu has %zu bytes (limits.output_bytes is %lld)", i,
+				       tensor->len, (long long)limit);
 		uint8_t *copy = arena_try(&run->arena, tensor->len + 1);
 		if (!copy)
 			return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for an output of %zu bytes", tensor->len);
 		memcpy(copy, tensor->data, tensor->len);
 		tensor->data = copy;
-		tensor->name = run->method->outputs[i].name;
-		/* What lay in shared memory could change until the copy: it is checked here, in ours. */
-		enum err_code code = tensor_check(tensor, err);
-		if (code != ERR_OK)
-			return err_wrap(err, "the worker's output '" STR_FMT "'", STR_ARG(tensor->name));
 	}
+	/* Checked here, in our copy: what lay in shared memory could change until now. */
+	enum err_code code = method_check_outputs(run->method, frame->tensors, frame->count, err);
+	if (code != ERR_OK)
+		return code;
+	for (size_t i = 0; i < frame->count; i++)
+		frame->tensors[i].name = run->method->outputs[i].name; /* its own lay in the frame */
 	run->outputs = frame->tensors;
 	run->output_count = frame->count;
 	if (frame->parameters.len)
