@@ -61,10 +61,8 @@ static enum MHD_Result on_header(void *context, enum MHD_ValueKind kind, const c
 		bool plain = *value != '\0';
 		for (const char *c = value; *c; c++)
 			plain &= is_token_char((unsigned char)*c);
-		if (plain) {
+		if (plain)
 			str_copy(request->id, sizeof(request->id), value);
-			request->id_given = true;
-		}
 	}
 	return MHD_YES;
 }

@@ -25,6 +25,9 @@ void reply_error(struct request *request, const struct err *err)
 {
 	struct buf *body = &request->reply.body;
 	buf_clear(body);
+	if (!request->id[0])
+		snprintf(request->id, sizeof(request->id), "%s-%llx", request->server->boot,
+			 (unsigned long long)__atomic_add_fetch(&request->server->next_id, 1, __ATOMIC_RELAXED));
 	bool anonymous = !request->principal || !request->principal->user;
 	bool sign_in = err->code == ERR_NOT_FOUND && anonymous && request->route && request->route->access >= ACCESS_DISCOVER;
 	char message[8192];
@@ -36,9 +39,7 @@ void reply_error(struct request *request, const struct err *err)
 		buf_puts(body, ",\"hint\":");
 		buf_put_json_string(body, err_hint(err), strlen(err_hint(err)));
 	}
-	if (request->id[0])
-		buf_printf(body, ",\"request_id\":\"%s\"", request->id);
-	buf_puts(body, "}\n");
+	buf_printf(body, ",\"request_id\":\"%s\"}\n", request->id);
 	request->reply.content_type = NULL;
 	request->reply.binary_count = 0;
 	if (request->reply.status < 400)

@@ -52,8 +52,7 @@ struct request {
 	struct str params[REQUEST_PARAMS]; /* the {…} parts of the pattern, in order */
 	char *param_text[REQUEST_PARAMS];  /* the same as C strings, in the arena */
 	struct arena arena;
-	char id[40];
-	bool id_given;
+	char id[40]; /* the caller's X-Request-Id, or one of ours once there is an error to name; else empty */
 	/* headers */
 	const char *authorization, *content_type, *content_length, *host, *inference_header_length, *accept;
 	int64_t body_bytes; /* Content-Length; -1: chunked or none */

@@ -46,7 +46,6 @@ must_check enum err_code route_find(struct request *request, const char *method,
 /* The handlers, by file. */
 enum err_code handle_root(struct request *, struct err *);		 /* hub_routes.c */
 enum err_code handle_hub(struct request *, struct err *);
-enum err_code handle_schema(struct request *, struct err *);
 enum err_code handle_server_metadata(struct request *, struct err *); /* oip_routes.c */
 enum err_code handle_live(struct request *, struct err *);
 enum err_code handle_model_metadata(struct request *, struct err *);
@@ -75,5 +74,3 @@ enum err_code handle_tasks(struct request *, struct err *); /* task_routes.c */
 enum err_code handle_task(struct request *, struct err *);
 enum err_code handle_task_log(struct request *, struct err *);
 enum err_code handle_task_status(struct request *, struct err *);
-enum err_code handle_backup(struct request *, struct err *); /* admin_routes.c */
-enum err_code handle_restore(struct request *, struct err *);

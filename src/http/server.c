@@ -13,6 +13,7 @@
 
 #define REQUEST_ARENA (1u << 20)
 #define HOUSEKEEPING_MS 500
+#define READ_OVER_BYTES (1 << 20)
 
 /* --- a request's life --- */
 
@@ -84,12 +85,8 @@ static void add_headers(struct request *request, struct MHD_Response *response)
 {
 	struct reply *reply = &request->reply;
 	MHD_add_response_header(response, "Content-Type", reply->content_type ? reply->content_type : "application/json");
-	if (request->id_given || reply->status >= 400) {
-		if (!request->id[0])
-			snprintf(request->id, sizeof(request->id), "%s-%llx", request->server->boot,
-				 (unsigned long long)++request->server->next_id);
+	if (request->id[0])
 		MHD_add_response_header(response, "X-Request-Id", request->id);
-	}
 	if (reply->binary_count) {
 		char text[24];
 		snprintf(text, sizeof(text), "%zu", reply->body.len);
@@ -206,10 +203,10 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 	case PHASE_HEAD:
 		if (!head_advance(request, method, url))
 			return MHD_YES;
-		if (request->reply.status) {
-			/* Refused before its body: that is not read. */
-			if (request->body_bytes != 0 && (request->body_bytes > 0 || strcmp(method, "GET") != 0))
-				request->reply.close = true;
+		/* Refused before its body: a small one is read over, so that the connection can stay and the client
+		 * gets to read the answer; a large one is not, and the connection ends. */
+		if (request->reply.status && (request->reply.close || request->body_bytes > READ_OVER_BYTES)) {
+			request->reply.close = true;
 			return send_reply(request);
 		}
 		request->phase = PHASE_BODY;
@@ -217,6 +214,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 	case PHASE_BODY:
 		if (*upload_size) {
 			size_t len = *upload_size;
+			if (request->reply.status && request->body_seen > READ_OVER_BYTES && request->body_bytes < 0)
+				return MHD_NO; /* a chunked body without end after its refusal */
 			body_bytes(request, upload_data, &len);
 			*upload_size = len;
 			return MHD_YES;

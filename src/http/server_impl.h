@@ -13,7 +13,7 @@ struct http_server {
 	bool resumed; /* a connection was resumed since libmicrohttpd last ran */
 	char address[64];
 	char boot[9];
-	uint64_t next_id;
+	uint64_t next_id; /* atomic: pool handlers name their errors too */
 	size_t pending;
 	int64_t started_ms;
 	unsigned int sandbox;

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "http/server.h"
+#include "hub/backup.h"
 #include "hub/data.h"
 #include "io/fs.h"
 #include "io/sandbox.h"
@@ -26,17 +27,20 @@ struct hub {
 	struct scheduler *scheduler;
 	struct publisher *publisher;
 	struct http_server *http;
-	struct signal_watch *on_term, *on_int;
+	struct signal_watch *on_term, *on_int, *on_hup;
 	char *programs;
 	unsigned int sandbox;
-	bool ending;
+	bool ending, again; /* again: start anew when all is ended */
 };
 
 static int usage(void)
 {
 	printf("dlhubd %s - the hub: publish, find and run machine-learning models\n\n"
 	       "  dlhubd --data DIR [--http ADDR:PORT] [--SETTING VALUE]...\n"
-	       "  dlhubd --check --data DIR    say whether the data folder is sound, and end\n\n"
+	       "  dlhubd --check --data DIR           say whether the data folder is sound, and end\n"
+	       "  dlhubd --backup FILE --data DIR     write everything to FILE, beside a running hub too, and end\n"
+	       "  dlhubd --restore FILE --data DIR    put a backup in the place of what is there, and end\n\n"
+	       "SIGTERM ends the hub after the runs under way; SIGHUP starts it anew, with its settings read again.\n\n"
 	       "Settings come from here, from DLHUBD_SETTING in the environment (dots as underscores), and from\n"
 	       "DIR/dlhubd.conf (lines 'name = value'); the first of these wins.\n\n",
 	       DLHUB_VERSION);
@@ -133,6 +137,13 @@ static void on_signal(void *context)
 	scheduler_drain(hub->scheduler, DRAIN_MS, on_drained, hub);
 }
 
+static void on_restart(void *context)
+{
+	struct hub *hub = context;
+	hub->again = !hub->ending;
+	on_signal(hub);
+}
+
 /* --- what need not be done before the first request --- */
 
 static void probe_sandbox(void *context)
@@ -182,6 +193,11 @@ static enum err_code build(struct hub *hub, struct err *err)
 	enum err_code code = data_folder_open(settings_string(hub->settings, SETTING_DATA), &hub->data, err);
 	if (code != ERR_OK)
 		return code;
+	bool restored;
+	if ((code = backup_take_over(hub->data.path, &restored, err)) != ERR_OK)
+		return err_wrap(err, "taking over the restored backup");
+	if (restored)
+		log_info("the restored backup is in place");
 	if ((code = catalog_open(hub->data.path, hub->settings, &hub->catalog, err)) != ERR_OK)
 		return code;
 	bool made;
@@ -225,6 +241,7 @@ static void teardown(struct hub *hub)
 	local_executor_destroy(hub->executor);
 	signal_watch_close(hub->on_term);
 	signal_watch_close(hub->on_int);
+	signal_watch_close(hub->on_hup);
 	if (hub->loop)
 		loop_destroy(hub->loop);
 	blob_store_close(hub->blobs);
@@ -234,18 +251,52 @@ static void teardown(struct hub *hub)
 	free(hub->programs);
 }
 
-static int check(struct hub *hub)
+static int check(const struct settings *settings, const char *data, const char *unused)
 {
 	struct err err = ERR_INIT;
-	enum err_code code = catalog_open(settings_string(hub->settings, SETTING_DATA), hub->settings, &hub->catalog, &err);
+	struct catalog *catalog = NULL;
+	_cleanup_free_ char *format = xasprintf("%s/format", data);
+	enum err_code code = fs_exists(format) ? catalog_open(data, settings, &catalog, &err) :
+						 err_set(&err, ERR_NOT_FOUND, "%s is no data folder of DLHub", data);
 	if (code == ERR_OK)
-		code = catalog_check(hub->catalog, &err);
+		code = catalog_check(catalog, &err);
 	int status = code == ERR_OK ? 0 : complain(&err);
 	if (code == ERR_OK)
-		printf("sound: %s\n", settings_string(hub->settings, SETTING_DATA));
+		printf("sound: %s\n", data);
+	catalog_close(catalog);
 	err_done(&err);
 	return status;
 }
+
+static int back_up(const struct settings *settings, const char *data, const char *file)
+{
+	struct err err = ERR_INIT;
+	int status = backup_write(settings, data, file, &err) == ERR_OK ? 0 : complain(&err);
+	if (status == 0)
+		printf("written: %s\n", file);
+	err_done(&err);
+	return status;
+}
+
+static int restore(const struct settings *settings, const char *data, const char *file)
+{
+	struct err err = ERR_INIT;
+	int hub = 0;
+	int status = backup_stage(settings, data, file, &hub, &err) == ERR_OK ? 0 : complain(&err);
+	if (status == 0 && hub)
+		printf("restored: the running hub (process %d) takes it over now\n", hub);
+	else if (status == 0)
+		printf("restored: the next start of dlhubd on %s takes it over\n", data);
+	err_done(&err);
+	return status;
+}
+
+/* What dlhubd does besides serving: each ends the program. */
+static const struct {
+	const char *flag;
+	bool takes_file;
+	int (*run)(const struct settings *settings, const char *data, const char *file);
+} commands[] = { { "--check", false, check }, { "--backup", true, back_up }, { "--restore", true, restore } };
 
 static void raise_open_files(void)
 {
@@ -256,19 +307,63 @@ static void raise_open_files(void)
 	}
 }
 
+static int serve(struct hub *hub)
+{
+	struct err err = ERR_INIT;
+	if (build(hub, &err) != ERR_OK) {
+		int status = complain(&err);
+		err_done(&err);
+		return status;
+	}
+	hub->on_term = signal_watch_create(hub->loop, SIGTERM, on_signal, hub);
+	hub->on_int = signal_watch_create(hub->loop, SIGINT, on_signal, hub);
+	hub->on_hup = signal_watch_create(hub->loop, SIGHUP, on_restart, hub);
+	printf("dlhubd %s ready at http://%s\n", DLHUB_VERSION, http_server_address(hub->http));
+	fflush(stdout);
+	if (!pool_submit(hub->loop, LANE_DISK, probe_sandbox, sandbox_probed, hub) ||
+	    !pool_submit(hub->loop, LANE_DISK, recover, recovered, hub))
+		abort();
+	loop_run(hub->loop);
+	log_info("ended");
+	return 0;
+}
+
+/* The same program with the same flags, on the address that it had. */
+static int start_again(char **argv, int argc, const char *address)
+{
+	char **again = xcalloc((size_t)argc + 3, sizeof(*again));
+	memcpy(again, argv, (size_t)argc * sizeof(*again));
+	again[argc] = (char *)"--http";
+	again[argc + 1] = (char *)address;
+	execv("/proc/self/exe", again);
+	log_error("cannot start again");
+	free(again);
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
-	bool checking = false;
-	int kept = 1;
+	int kept = 1, command = -1;
+	const char *file = NULL;
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
 			return usage();
 		if (strcmp(argv[i], "--version") == 0)
 			return printf("dlhubd %s\n", DLHUB_VERSION) < 0;
-		if (strcmp(argv[i], "--check") == 0)
-			checking = true;
-		else
+		size_t k = 0;
+		while (k < ARRAY_SIZE(commands) && strcmp(argv[i], commands[k].flag) != 0)
+			k++;
+		if (k == ARRAY_SIZE(commands)) {
 			argv[kept++] = argv[i];
+			continue;
+		}
+		command = (int)k;
+		if (commands[k].takes_file && i + 1 == argc) {
+			fprintf(stderr, "dlhubd: %s needs a file\n", argv[i]);
+			return err_code_exit(ERR_INVALID_ARGUMENT);
+		}
+		if (commands[k].takes_file)
+			file = argv[++i];
 	}
 	signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_DUMPABLE, 0); /* its memory is not for other processes of the same user */
@@ -276,25 +371,17 @@ int main(int argc, char **argv)
 	struct hub hub = { .data.lock_fd = -1 };
 	struct err err = ERR_INIT;
 	hub.settings = settings_create();
-	int status = 0;
-	if (read_settings(hub.settings, kept - 1, argv + 1, &err) != ERR_OK) {
+	int status;
+	if (read_settings(hub.settings, kept - 1, argv + 1, &err) != ERR_OK)
 		status = complain(&err);
-	} else if (checking) {
-		status = check(&hub);
-	} else if (build(&hub, &err) != ERR_OK) {
-		status = complain(&err);
-	} else {
-		hub.on_term = signal_watch_create(hub.loop, SIGTERM, on_signal, &hub);
-		hub.on_int = signal_watch_create(hub.loop, SIGINT, on_signal, &hub);
-		printf("dlhubd %s ready at http://%s\n", DLHUB_VERSION, http_server_address(hub.http));
-		fflush(stdout);
-		if (!pool_submit(hub.loop, LANE_DISK, probe_sandbox, sandbox_probed, &hub) ||
-		    !pool_submit(hub.loop, LANE_DISK, recover, recovered, &hub))
-			abort();
-		loop_run(hub.loop);
-		log_info("ended");
-	}
+	else if (command >= 0)
+		status = commands[command].run(hub.settings, settings_string(hub.settings, SETTING_DATA), file);
+	else
+		status = serve(&hub);
+	char address[64] = "";
+	if (hub.again)
+		str_copy(address, sizeof(address), http_server_address(hub.http));
 	err_done(&err);
 	teardown(&hub);
-	return status;
+	return hub.again ? start_again(argv, kept, address) : status;
 }
