@@ -48,20 +48,21 @@ static const char format_1[] =
 	"  PRIMARY KEY(servable, purpose, entry)) STRICT, WITHOUT ROWID;"
 	"CREATE INDEX access_entry_entry ON access_entry(entry);"
 
+	/* What searches read comes first: a row's end may lie pages away behind a large manifest. */
 	"CREATE TABLE version("
 	"  id INTEGER PRIMARY KEY,"
 	"  servable INTEGER NOT NULL REFERENCES servable,"
 	"  number INTEGER NOT NULL,"
 	"  digest TEXT NOT NULL,"
-	"  manifest TEXT NOT NULL,"
-	"  block TEXT NOT NULL," /* servable */
-	"  serving TEXT NOT NULL,"
 	"  publisher TEXT NOT NULL,"
 	"  published_ms INTEGER NOT NULL,"
 	"  removed_ms INTEGER NOT NULL DEFAULT 0," /* 0: not removed */
 	"  removed_by TEXT,"
 	"  revision INTEGER NOT NULL DEFAULT 0," /* newest of its descriptions */
 	"  title TEXT, type TEXT, summary TEXT, domains TEXT," /* what a list of results shows */
+	"  serving TEXT NOT NULL,"
+	"  block TEXT NOT NULL," /* servable */
+	"  manifest TEXT NOT NULL,"
 	"  UNIQUE(servable, number),"
 	"  UNIQUE(servable, digest)) STRICT;"
 

@@ -132,7 +132,10 @@ static enum err_code run_page(struct search *search, const struct search_query *
 		if (code != ERR_OK || !row)
 			break;
 		json_t *item = item_of(stmt);
-		if (item)
+		if (sqlite3_errcode(search->connection->db) == SQLITE_NOMEM) { /* a column came as NULL for that */
+			json_decref(item);
+			code = store_error(search->connection, SQLITE_NOMEM, err);
+		} else if (item)
 			json_array_append_new(items, item);
 		else
 			code = err_set(err, ERR_RESOURCE_EXHAUSTED, "search: out of memory");

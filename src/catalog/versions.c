@@ -152,7 +152,11 @@ enum err_code catalog_each_blob(struct catalog *catalog, void (*each)(void *cont
 		code = store_step(connection, stmt, &row, err);
 		if (code != ERR_OK || !row)
 			break;
-		each(context, (const char *)sqlite3_column_text(stmt, 0));
+		const char *digest = (const char *)sqlite3_column_text(stmt, 0);
+		if (digest)
+			each(context, digest);
+		else
+			code = store_error(connection, SQLITE_NOMEM, err);
 	}
 	store_done(stmt);
 	store_read_end(catalog, connection);
