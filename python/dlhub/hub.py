@@ -1,0 +1,240 @@
+"""`Hub`: one hub, over its REST API."""
+
+import json
+import pathlib
+import sys
+import time
+from urllib.parse import quote
+
+from . import config, errors, metadata, publish, run, tensors
+from .transport import Transport
+from .views import Description, Found, Task, Version
+
+LONG_POLL_S = 20
+
+
+class Hub:
+    """A hub: publish to it, search it, run what it serves.
+
+        hub = Hub()                                   # DLHUB_ENDPOINT, or what `dlhub login` stored, or this machine
+        hub = Hub("https://hub.example.org", token)   # another one, as somebody
+
+    Servables are named "owner/name", or "owner/name@VERSION" where VERSION is a number, an alias, or sha256:DIGEST.
+    Errors are the exceptions of `dlhub.errors`, all of them a DLHubError. One Hub is for one thread.
+    """
+
+    def __init__(self, endpoint=None, token=None):
+        self.endpoint, token = config.endpoint_and_token(endpoint, token)
+        self._transport = Transport(self.endpoint, token)
+        self._known = {}  # descriptions, by name as given: what a run needs to know of a servable
+
+    def __repr__(self):
+        return f"Hub({self.endpoint!r})"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self._transport.close()
+
+    # ---- who and what ----
+
+    def whoami(self):
+        """{"user": name or None, "groups": […], "admin": bool}"""
+        return self._transport.json("GET", "/api/v1/whoami")
+
+    def info(self):
+        """The hub's name, version and state."""
+        return self._transport.json("GET", "/api/v1/hub")
+
+    def search(self, query="", *, type=None, owner=None, domain=None, all_versions=False, limit=None, offset=None):
+        """Servables that match: free text, and field:value terms ("crystal datacite.creators.familyName:Curie").
+
+        Newest versions only, unless all_versions. A list of {"name", "version", "title", "type", "owner", "domains",
+        "description", "published", "digest"}; its .total counts those beyond `limit` as well.
+
+            hub.search("segmentation", type="ONNX Model")
+        """
+        given = {"q": query, "type": type, "owner": owner, "domain": domain, "limit": limit, "offset": offset,
+                 "all_versions": "true" if all_versions else None}
+        return Found(self._transport.json("GET", "/api/v1/search", params={k: v for k, v in given.items() if v is not None}))
+
+    def servables(self):
+        """The names of all servables that one may see."""
+        return self._transport.json("GET", "/api/v1/servables")
+
+    def describe(self, name):
+        """All that the hub says of a servable: metadata, methods with their inputs and outputs, files, environment."""
+        return Description(self._transport.json("GET", self._path(name)))
+
+    def versions(self, name):
+        """[{"version", "digest", "published", "publisher"}], the newest first."""
+        return self._transport.json("GET", self._path(name) + "/versions")["versions"]
+
+    def download(self, name, path, to):
+        """Writes one file of a servable (its paths: describe(name)["files"]) to `to`; returns that path."""
+        reply = self._transport.call("GET", f"{self._path(name)}/files/{quote(path)}", timeout=None, stream=True)
+        to = pathlib.Path(to)
+        with open(to, "wb") as file:
+            for piece in reply.iter_content(publish.PIECE):
+                file.write(piece)
+        return to
+
+    def remove(self, name):
+        """Removes a servable, or with "owner/name@VERSION" that version alone."""
+        self._known.clear()
+        self._transport.json("DELETE", self._path(name))
+
+    # ---- run ----
+
+    def run(self, name, inputs, *, parameters=None, method="run", timeout=None, debug=False):
+        """Runs a servable and returns what it gives.
+
+        name        "owner/name", or "owner/name@VERSION"
+        inputs      what the method takes: an array (numpy, nested lists, a torch tensor) where describe(name) says
+                    ndarray; otherwise a number, text, list or dict; for a file a pathlib.Path, bytes or an open file.
+                    Several inputs: a tuple in order, or a dict by name
+        parameters  a dict of the method's parameters, over its defaults
+        timeout     in seconds; the hub gives the run up after that (None: after the hub's own limit)
+        debug       returns (output, {"stdout", "stderr", "run_ms", "version"}) instead
+
+        Arrays travel as bytes, both ways, and are converted to the datatype that the servable takes where every value
+        fits (float64 to FP32 rounds). Several outputs come as a tuple.
+
+            hub.run("alice/encoder", images)                       # float32[n, 64, 64, 1] to float32[n, 100]
+            hub.run("alice/composition", "CaCO3")                  # {"molar_mass": 100.086, …}
+            hub.run("alice/detect", {"image": x, "threshold": 0.5})
+
+        InvalidArgument   the input does not fit; the message names the argument, what came and what is expected
+        NotFound          no such servable, or none that one may see
+        DeadlineExceeded  it took longer than `timeout`
+        DLHubError        the servable itself failed; the message holds its traceback
+        """
+        fresh = name not in self._known
+        try:
+            return self._run(name, inputs, parameters, method, timeout, debug)
+        except (errors.InvalidArgument, errors.NotFound):
+            # A newer version may take something else than the one that is known here. Neither error ran anything.
+            known = self._known.pop(name, None)
+            if fresh or known is None or self._describe(name)["digest"] == known["digest"]:
+                raise
+        return self._run(name, inputs, parameters, method, timeout, debug)
+
+    def _run(self, name, inputs, parameters, method, timeout, debug):
+        chosen = run.method_of(self._describe(name), method)
+        output, about = run.run(self._transport, self._path(name), self._path(name, "/v2/models/"), chosen, inputs,
+                                parameters, timeout, debug)
+        return (output, about) if debug else output
+
+    def _describe(self, name):
+        if name not in self._known:
+            self._known[name] = self.describe(name)
+        return self._known[name]
+
+    # ---- publish ----
+
+    def publish(self, path, name, title=None, *, function=None, class_name=None, method=None, arguments=None, files=(),
+                requirements=None, example_input=None, example_output=None, rtol=None, atol=None, framework=None,
+                owner=None, description=None, creators=(), domains=(), visible_to=None, system_packages=None,
+                network=None, metadata_document=None, wait=True, timeout=None, progress=None):
+        """Publishes a model file, a folder (SavedModel), or a Python function or class.
+
+        path             the model file, the folder, or the .py module; type, inputs and outputs are found in it
+        name, title      the servable's short name, and a title for people
+        function         of a module: the function to serve
+        class_name       of a module: the class to make one object of, with `arguments`; its `method` is served
+        files            further files and folders to lie beside `path`
+        requirements     the Python packages it needs: a requirements.txt, a list, or {"numpy": "1.26.4"}
+        example_input    an array (several inputs: a dict by name, or a tuple), with example_output the publisher's own
+                         framework's answer: the hub proves that it gives the same (within rtol, atol) before the
+                         servable becomes visible
+        visible_to       ["public"], ["signed-in"], ["user:bob", "group:lab"], or [] for oneself alone
+        owner            a group to publish under, instead of oneself
+        metadata_document  a whole document to start from ({"datacite", "dlhub", "servable"}, as of a dlhub.json)
+        wait             True: waits for the end and returns the Version; False: returns the Task at once
+        progress         called with each Task that comes; by default a line on a terminal's stderr
+
+            hub.publish("model.onnx", "denoiser", "Denoiser for STEM images", visible_to=["public"])
+            hub.publish("tools.py", "composition", "Composition of a formula", function="composition",
+                        requirements=["periodictable==2.1.0"])
+
+        A publish that failed raises the task's own error; log(task_id) has the whole build log.
+        """
+        servable = metadata.python_servable(path, function, class_name, method, arguments) if function or class_name else None
+        test = metadata.golden(example_input, example_output, rtol=rtol, atol=atol, framework=framework) \
+            if example_input is not None else None
+        document = metadata.document(
+            name, title, owner=owner, description=description, creators=creators, domains=domains,
+            visible_to=visible_to, dependencies=metadata.requirements(requirements), system_packages=system_packages,
+            network=network, servable=servable, golden_test=test, base=metadata_document)
+        with publish.content(path, files) as (file, filename, size):
+            body = publish.Multipart(tensors.dumps(document).encode(), file, filename, size)
+            accepted = self._transport.json("POST", "/api/v1/publish", data=body, timeout=None,
+                                            headers={"Content-Type": body.content_type})
+        self._known.clear()
+        return self.wait(accepted["task_id"], timeout=timeout, progress=progress) if wait else self.task(accepted["task_id"])
+
+    def task(self, task_id):
+        """A publish under way or over: {"task_id", "status", "stage", "progress", "servable", …}"""
+        return Task(self._transport.json("GET", f"/api/v1/tasks/{quote(str(task_id))}"))
+
+    def tasks(self, status=None):
+        """One's own publishes, as task() tells of each."""
+        found = self._transport.json("GET", "/api/v1/tasks", params={"status": status} if status else None)
+        return [Task(task) for task in found["tasks"]]
+
+    def log(self, task_id):
+        """The build log of a publish, also of one that failed."""
+        return self._transport.call("GET", f"/api/v1/tasks/{quote(str(task_id))}/log").text
+
+    def wait(self, task_id, *, timeout=None, progress=None):
+        """Waits for a publish to end. The Version that it made; or raises the error that it failed with."""
+        show = progress or _Line()
+        until = None if timeout is None else time.monotonic() + timeout
+        task = self.task(task_id)
+        while not task.is_over:
+            show(task)
+            left = LONG_POLL_S if until is None else min(LONG_POLL_S, int(until - time.monotonic()) + 1)
+            if until is not None and time.monotonic() >= until:
+                raise errors.DeadlineExceeded(f"task {task_id} is still {task.status} after {timeout} s",
+                                              f"it goes on: hub.wait({task_id!r})")
+            task = Task(self._transport.json("GET", f"/api/v1/tasks/{quote(str(task_id))}", params={"wait_s": left},
+                                             timeout=left + 30))
+        show(task)
+        if task.status == "failed":
+            problem = errors.from_document(task.get("error") or {})
+            problem.task = task
+            problem.hint = problem.hint or f"the build log says more: hub.log({task_id!r})"
+            raise problem
+        result = task.get("result") or {}
+        result = json.loads(result) if isinstance(result, str) else result
+        return Version({"name": task.get("servable"), "task_id": task.id, **result})
+
+    @staticmethod
+    def _path(name, root="/api/v1/servables/"):
+        bare, _, version = name.partition("@")
+        parts = bare.split("/")
+        if len(parts) != 2 or not all(parts) or ("@" in name and not version):
+            raise errors.InvalidArgument(f"'{name}' is not the name of a servable",
+                                         "write it as owner/name or owner/name@VERSION")
+        path = root + "/".join(quote(part, safe="") for part in parts)
+        return f"{path}/versions/{quote(version, safe=':')}" if version else path
+
+
+class _Line:
+    """What a publish is doing, on one line of the terminal; silent elsewhere."""
+
+    def __init__(self):
+        self._shown = None
+
+    def __call__(self, task):
+        if not sys.stderr.isatty():
+            return
+        text = f"{task.get('servable', '')}: {task.get('stage') or task.status}"
+        if text != self._shown:
+            sys.stderr.write(f"\r\033[K{text}" + ("\n" if task.is_over else ""))
+            sys.stderr.flush()
+            self._shown = text
