@@ -46,7 +46,7 @@ def _plain(member):
 class Multipart:
     """The body of a publish, as `requests` reads it: the metadata document, then the file."""
 
-    def __init__(self, document, file, filename, size, progress=None):
+    def __init__(self, document, file, filename, size):
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
         quoted = filename.replace("\\", "_").replace('"', "_").replace("\r", "_").replace("\n", "_")
@@ -56,7 +56,7 @@ class Multipart:
                 "Content-Type: application/octet-stream\r\n\r\n").encode()
         tail = f"\r\n--{boundary}--\r\n".encode()
         self._parts, self._file, self._left = [head, None, tail], file, size
-        self._size, self._progress, self._total = size, progress, len(head) + size + len(tail)
+        self._total = len(head) + size + len(tail)
 
     def __len__(self):
         return self._total
@@ -71,14 +71,10 @@ class Multipart:
                 self._left -= len(piece)
                 if not self._left:
                     self._parts.pop(0)
-                if piece:
-                    if self._progress:
-                        self._progress(self._size - self._left, self._size)
-                    return piece
             else:
                 piece, self._parts[0] = self._parts[0][:size], self._parts[0][size:]
                 if not self._parts[0]:
                     self._parts.pop(0)
-                if piece:
-                    return piece
+            if piece:
+                return piece
         return b""
