@@ -3,8 +3,10 @@
 import traceback
 
 OWN_FOLDER = __file__.rsplit("/", 1)[0]
-FIRST_LINES = 20  # of a message that a servable wrote
 MESSAGE_MAX = 4000
+# Of api/errors.json: how a program ends after such an error.
+EXIT_CODES = {"INVALID_ARGUMENT": 2, "NOT_FOUND": 4, "RESOURCE_EXHAUSTED": 7, "FAILED_PRECONDITION": 8, "OUT_OF_RANGE": 10,
+              "UNIMPLEMENTED": 11}
 
 
 class WorkerError(Exception):

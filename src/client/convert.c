@@ -1,5 +1,7 @@
 #include "client/convert.h"
 
+#include "wire/number.h"
+
 #include <math.h>
 #include <stdarg.h>
 
@@ -337,6 +339,17 @@ static json_t *text_to_json(const char *text, size_t len)
 	return json;
 }
 
+/* 0.1 for the float that is nearest to it, not the 0.10000000149011612 that it is. */
+static double shortest(enum dtype dtype, double value)
+{
+	char text[NUMBER_TEXT_MAX];
+	if (dtype == DTYPE_FP64 || !isfinite(value))
+		return value;
+	size_t len = number_write_f32(text, (float)value);
+	double read;
+	return number_read_f64(text, text + len, &read) ? read : value;
+}
+
 static json_t *scalar_to_json(const struct tensor *tensor, const uint8_t **at)
 {
 	if (tensor->dtype == DTYPE_BYTES) {
@@ -352,7 +365,7 @@ static json_t *scalar_to_json(const struct tensor *tensor, const uint8_t **at)
 		return json_boolean(number.i);
 	if (number.kind == NUMBER_INT)
 		return json_integer(number.i);
-	double real = as_real(&number);
+	double real = shortest(tensor->dtype, as_real(&number));
 	return isfinite(real) ? json_real(real) : json_null();
 }
 

@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 struct member {
-	char *path; /* relative to the folder; owned */
+	char *path;	  /* in the archive, and below the folder; owned */
+	const char *from; /* where an extra file is; NULL: in the folder */
 };
 
 struct walk {
@@ -23,6 +24,8 @@ struct walk {
 	struct member *members;
 	size_t count, capacity;
 	size_t left_out;
+	const struct pack_extra *extras;
+	size_t extra_count;
 };
 
 static const char *const unwanted[] = { ".git", "__pycache__", ".ipynb_checkpoints", ".DS_Store" };
@@ -50,15 +53,18 @@ static enum err_code link_error(const struct walk *walk, const char *path, const
 	return ERR_INVALID_ARGUMENT;
 }
 
-static enum err_code add_member(struct walk *walk, const char *path, struct err *err)
+static enum err_code add_member(struct walk *walk, const char *path, const char *from, struct err *err)
 {
+	for (size_t i = 0; i < walk->extra_count && !from; i++)
+		if (strcmp(walk->extras[i].name, path) == 0)
+			return ERR_OK;
 	if (walk->count >= PACK_FILES_MAX)
-		return err_set(err, ERR_OUT_OF_RANGE, "%s: more than %d files", walk->folder, PACK_FILES_MAX);
+		return err_set(err, ERR_OUT_OF_RANGE, "%s: more than %d files", walk->folder ?: "the archive", PACK_FILES_MAX);
 	if (walk->count == walk->capacity) {
 		walk->capacity = walk->capacity ? walk->capacity * 2 : 64;
 		walk->members = xrealloc(walk->members, walk->capacity * sizeof(*walk->members));
 	}
-	walk->members[walk->count++].path = xstrdup(path);
+	walk->members[walk->count++] = (struct member){ xstrdup(path), from };
 	return ERR_OK;
 }
 
@@ -101,7 +107,7 @@ static enum err_code walk_entry(struct walk *walk, DIR *dir, const char *path, c
 		return err_set(err, ERR_INVALID_ARGUMENT, "%s/%s is neither a file nor a folder (a socket, pipe or device)",
 			       walk->folder, below);
 	}
-	return add_member(walk, below, err);
+	return add_member(walk, below, NULL, err);
 }
 
 static enum err_code walk_folder(struct walk *walk, const char *path, int depth, struct err *err)
@@ -163,15 +169,17 @@ static enum err_code copy_content(struct archive *archive, int fd, int64_t bytes
 	return ERR_OK;
 }
 
-static enum err_code write_member(struct walk *walk, struct archive *archive, const char *path,
+static enum err_code write_member(struct walk *walk, struct archive *archive, const struct member *member,
 				  struct pack_summary *summary, struct err *err)
 {
-	_cleanup_close_ int fd = open_beneath(walk, path, O_RDONLY);
+	const char *path = member->path;
+	_cleanup_close_ int fd = member->from ? open(member->from, O_RDONLY | O_CLOEXEC | O_NONBLOCK) :
+						open_beneath(walk, path, O_RDONLY);
 	struct stat status;
 	if (fd < 0 || fstat(fd, &status) != 0)
-		return err_errno(err, errno, "%s/%s", walk->folder, path);
+		return err_errno(err, errno, "%s", member->from ?: path);
 	if (!S_ISREG(status.st_mode))
-		return err_set(err, ERR_ABORTED, "%s/%s was a file and no longer is", walk->folder, path);
+		return err_set(err, ERR_INVALID_ARGUMENT, "%s is not a file", member->from ?: path);
 	struct archive_entry *entry = archive_entry_new();
 	archive_entry_set_pathname_utf8(entry, path);
 	archive_entry_set_filetype(entry, AE_IFREG);
@@ -200,24 +208,26 @@ static enum err_code write_all(struct walk *walk, int fd, struct pack_summary *s
 	    archive_write_set_bytes_in_last_block(archive, 1) != ARCHIVE_OK || archive_write_open_fd(archive, fd) != ARCHIVE_OK)
 		code = write_error(archive, "start", err);
 	for (size_t i = 0; i < walk->count && code == ERR_OK; i++)
-		code = write_member(walk, archive, walk->members[i].path, summary, err);
+		code = write_member(walk, archive, &walk->members[i], summary, err);
 	if (code == ERR_OK && archive_write_close(archive) != ARCHIVE_OK)
 		code = write_error(archive, "end", err);
 	archive_write_free(archive);
 	return code;
 }
 
-enum err_code pack_folder(const char *folder, int fd, struct pack_summary *ret_summary, int64_t *ret_bytes,
-				   struct err *err)
+enum err_code pack_folder(const char *folder, const struct pack_extra *extras, size_t extra_count, int fd,
+			  struct pack_summary *ret_summary, int64_t *ret_bytes, struct err *err)
 {
-	_cleanup_close_ int root = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
+	_cleanup_close_ int root = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (folder && root < 0)
 		return err_errno(err, errno, "%s", folder);
-	struct walk walk = { .root = root, .folder = folder };
+	struct walk walk = { .root = root, .folder = folder, .extras = extras, .extra_count = extra_count };
 	struct pack_summary summary = { 0 };
-	enum err_code code = walk_folder(&walk, "", 0, err);
+	enum err_code code = folder ? walk_folder(&walk, "", 0, err) : ERR_OK;
+	for (size_t i = 0; i < extra_count && code == ERR_OK; i++)
+		code = add_member(&walk, extras[i].name, extras[i].path, err);
 	if (code == ERR_OK && walk.count == 0)
-		code = err_set(err, ERR_INVALID_ARGUMENT, "%s holds no files", folder);
+		code = err_set(err, ERR_INVALID_ARGUMENT, "%s holds no files", folder ?: "the archive");
 	if (code == ERR_OK) {
 		qsort(walk.members, walk.count, sizeof(*walk.members), by_path);
 		code = write_all(&walk, fd, &summary, err);

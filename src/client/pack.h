@@ -18,9 +18,16 @@ struct pack_summary {
 	size_t left_out; /* entries that were left out by name */
 };
 
+/* A file from anywhere, under a name of its own in the archive; its last link is followed: somebody named it. */
+struct pack_extra {
+	const char *name; /* "requirements.txt" */
+	const char *path;
+};
+
 /* Writes the archive to `fd` (a seekable, empty file of the caller) and leaves its position at the start.
- * *ret_bytes is the archive's size. */
-must_check enum err_code pack_folder(const char *folder, int fd, struct pack_summary *ret_summary,
-					      int64_t *ret_bytes, struct err *err);
+ * `folder` may be NULL; an extra file stands in the place of one of that name in it. *ret_bytes is the archive's
+ * size. */
+must_check enum err_code pack_folder(const char *folder, const struct pack_extra *extras, size_t extra_count, int fd,
+				     struct pack_summary *ret_summary, int64_t *ret_bytes, struct err *err);
 /* A file without a name that goes when its descriptor is closed, in TMPDIR or /tmp. */
 must_check enum err_code pack_open_temporary(int *ret_fd, struct err *err);

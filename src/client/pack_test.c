@@ -54,7 +54,7 @@ static enum err_code pack(const struct folder *folder, int *ret_fd, struct pack_
 {
 	int64_t bytes;
 	assert_int_equal(pack_open_temporary(ret_fd, err), ERR_OK);
-	return pack_folder(folder->path, *ret_fd, summary, &bytes, err);
+	return pack_folder(folder->path, NULL, 0, *ret_fd, summary, &bytes, err);
 }
 
 static void holds_files_and_inner_links(void **state)
@@ -140,5 +140,27 @@ static void refuses_what_leaves_the_folder(void **state)
 	rmdir(folder->path);
 }
 
+static void takes_files_from_elsewhere(void **state)
+{
+	const struct folder *folder = *state;
+	put(folder, "one.py", "one");
+	put(folder, "two.txt", "two");
+	_cleanup_free_ char *one = xasprintf("%s/one.py", folder->path), *two = xasprintf("%s/two.txt", folder->path);
+	const struct pack_extra extras[] = { { "requirements.txt", two }, { "module.py", one } };
+	struct pack_summary summary;
+	int64_t bytes;
+	_cleanup_close_ int fd = -1;
+	assert_int_equal(pack_open_temporary(&fd, NULL), ERR_OK);
+	assert_int_equal(pack_folder(NULL, extras, 2, fd, &summary, &bytes, NULL), ERR_OK);
+	assert_int_equal(summary.files, 2);
+	char start[10] = "";
+	assert_int_equal(pread(fd, start, 9, 0), 9);
+	assert_string_equal(start, "module.py");
+	drop(folder, "one.py");
+	drop(folder, "two.txt");
+	rmdir(folder->path);
+}
+
 TEST_MAIN(cmocka_unit_test_setup(holds_files_and_inner_links, setup),
-	  cmocka_unit_test_setup(refuses_what_leaves_the_folder, setup))
+	  cmocka_unit_test_setup(refuses_what_leaves_the_folder, setup),
+	  cmocka_unit_test_setup(takes_files_from_elsewhere, setup))

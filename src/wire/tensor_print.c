@@ -1,6 +1,6 @@
 #include "wire/tensor_print.h"
 
-#include "wire/number_text.h"
+#include "wire/number.h"
 
 #include <math.h>
 
@@ -48,8 +48,7 @@ static float bfloat_to_float(uint16_t half)
 
 static inline size_t print_float(char *to, float value)
 {
-	size_t len = number_text_put_f32(to, value);
-	return len || !isfinite(value) ? len : number_write_f32(to, value);
+	return isfinite(value) ? number_write_f32(to, value) : 0;
 }
 
 /* The length, or 0 for what JSON cannot hold. */
@@ -83,8 +82,7 @@ static inline size_t print_one(char *to, enum dtype dtype, const uint8_t *at)
 		return print_float(to, LOAD(float, at));
 	default: {
 		double value = LOAD(double, at);
-		size_t len = number_text_put_f64(to, value);
-		return len || !isfinite(value) ? len : number_write_f64(to, value);
+		return isfinite(value) ? number_write_f64(to, value) : 0;
 	}
 	}
 }

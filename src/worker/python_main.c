@@ -1,6 +1,7 @@
 /* dlhub-worker-python: puts the walls up and becomes the Python interpreter of the servable's environment, which
  * serves over descriptor 3 (python/dlhub_worker) or, with --inspect, says what a servable is. */
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "io/fs.h"
@@ -18,6 +19,7 @@
 #define PROGRAM "dlhub-worker-python"
 #define PATHS_MAX 4
 #define ARGUMENTS_MAX_PYTHON 24
+#define ERROR_LINE_MAX 65536
 #define PYTHON_DEFAULT "/usr/bin/python3"
 
 static const char usage[] =
@@ -272,6 +274,26 @@ static bool has_socket(void)
 	return getsockopt(WORKER_SOCKET, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
 }
 
+/* On stderr; the reader of an inspection wants it as one line of JSON on stdout, too. */
+static void tell(const struct arguments *arguments, const struct err *err)
+{
+	log_error(PROGRAM ": %s", err_text(err));
+	if (!arguments->inspect)
+		return;
+	struct buf line;
+	buf_init(&line, ERROR_LINE_MAX);
+	buf_printf(&line, "{\"error\":{\"code\":\"%s\",\"message\":", err_code_name(err->code));
+	buf_put_json_string(&line, err_text(err), strlen(err_text(err)));
+	if (err_hint(err)) {
+		buf_puts(&line, ",\"hint\":");
+		buf_put_json_string(&line, err_hint(err), strlen(err_hint(err)));
+	}
+	buf_puts(&line, "}}\n");
+	if (!line.overflowed)
+		fputs(line.data, stdout);
+	buf_done(&line);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments arguments = { 0 };
@@ -291,7 +313,7 @@ int main(int argc, char **argv)
 		code = enter_sandbox(&arguments, &launch, &err);
 	if (code == ERR_OK)
 		code = become_python(&arguments, &launch, &err);
-	log_error(PROGRAM ": %s", err_text(&err));
+	tell(&arguments, &err);
 	err_done(&err);
 	return err_code_exit(code);
 }

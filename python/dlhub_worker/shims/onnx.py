@@ -16,13 +16,13 @@ class ONNXServable(Servable):
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(
+            self.session = onnxruntime.InferenceSession(
                 self.model_path(".onnx"), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own exceptions have no common class
             raise BadServable(f"ONNX Runtime cannot load the model: {error}") from error
 
     def method(self, name, block):
-        session = self._session
+        session = self.session
         inputs, outputs = input_names(block), output_names(block)
         own_inputs = [one.name for one in session.get_inputs()]
         own_outputs = [one.name for one in session.get_outputs()]

@@ -56,10 +56,12 @@ class PythonStaticMethodServable(Servable):
             raise BadServable("servable.methods.run.method_details.module: is missing; it names the module of the function")
         return name[:-3] if name.endswith(".py") else name
 
-    def method(self, name, block):
+    def function(self, name, block):
         module = self._module_name(block)
-        wanted = details(block).get("method_name") or name
-        return adapt(_callable(self._modules[module], wanted, f"module {module!r}"), block)
+        return _callable(self._modules[module], details(block).get("method_name") or name, f"module {module!r}")
+
+    def method(self, name, block):
+        return adapt(self.function(name, block), block)
 
 
 class PythonClassMethodServable(Servable):
@@ -69,7 +71,7 @@ class PythonClassMethodServable(Servable):
 
     def load(self):
         path = self.path("pickle")
-        self._object = self._unpickle(path) if path else self._construct(details(self.block["methods"]["run"]))
+        self.target = self._unpickle(path) if path else self._construct(details(self.block["methods"]["run"]))
 
     @staticmethod
     def _unpickle(path):
@@ -91,6 +93,8 @@ class PythonClassMethodServable(Servable):
         arguments = about.get("arguments") or {}
         return cls(*arguments) if isinstance(arguments, list) else cls(**arguments)
 
+    def function(self, name, block):
+        return _callable(self.target, details(block).get("method_name") or name, f"class {type(self.target).__name__!r}")
+
     def method(self, name, block):
-        wanted = details(block).get("method_name") or name
-        return adapt(_callable(self._object, wanted, f"class {type(self._object).__name__!r}"), block)
+        return adapt(self.function(name, block), block)

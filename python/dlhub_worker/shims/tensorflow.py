@@ -17,6 +17,7 @@ class TensorFlowServable(Servable):
         tf.config.threading.set_intra_op_parallelism_threads(self.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         self._model = tf.saved_model.load(self._folder())
+        self.signatures = self._model.signatures
 
     def _folder(self):
         for folder, _, names in os.walk(self.directory):
@@ -25,7 +26,7 @@ class TensorFlowServable(Servable):
         raise BadServable("there is no saved_model.pb among the servable's files")
 
     def _signature(self, name, block):
-        signatures = self._model.signatures
+        signatures = self.signatures
         wanted = details(block).get("method_name") or ("serving_default" if name == "run" else name)
         for one in (wanted, "serving_default" if name == "run" else name):
             if one in signatures:

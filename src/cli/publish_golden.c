@@ -1,0 +1,223 @@
+#include "cli/publish_golden.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/str.h"
+#include "cli/out.h"
+#include "cli/publish_document.h"
+#include "client/convert.h"
+#include "client/npy.h"
+#include "io/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define EXAMPLE_BYTES (64u << 20)
+#define EXIT_NO_FRAMEWORK 11
+#define RECORD_BYTES DOCUMENT_BYTES
+
+/* --- what the publisher gives --- */
+
+/* A .npy or JSON file as a value. */
+static enum err_code read_value(const char *path, json_t **ret, struct err *err)
+{
+	struct buf bytes;
+	struct arena arena;
+	enum err_code code = cli_read(path, EXAMPLE_BYTES, &bytes, err);
+	arena_init(&arena, 4 * (size_t)EXAMPLE_BYTES);
+	if (code == ERR_OK && npy_is(bytes.data, bytes.len)) {
+		struct tensor tensor;
+		code = npy_parse((uint8_t *)bytes.data, bytes.len, path, &arena, &tensor, err);
+		if (code == ERR_OK)
+			code = convert_to_json(&tensor, ret, err);
+	} else if (code == ERR_OK) {
+		code = json_read(bytes.data ?: "", bytes.len, CLIENT_JSON_DEPTH, path, ret, err);
+	}
+	arena_done(&arena);
+	buf_done(&bytes);
+	return code;
+}
+
+/* A document of the Open Inference Protocol, {"inputs": [{"name", "shape", …}]}, as against a value of that look. */
+static bool is_protocol(const json_t *json, const char *member)
+{
+	const json_t *first = json_array_get(json_object_get(json, member), 0);
+	return json_path_string(first, "datatype") && json_object_get(first, "shape");
+}
+
+/* FILE, or NAME=FILE repeated. */
+static enum err_code read_values(const struct args *args, const char *option, json_t **ret, struct err *err)
+{
+	_cleanup_json_ json_t *named = json_object();
+	const char *text;
+	for (size_t i = 0; (text = args_value_at(args, option, i)); i++) {
+		const char *equals = fs_exists(text) ? NULL : strchr(text, '=');
+		json_t *value;
+		enum err_code code = read_value(equals ? equals + 1 : text, &value, err);
+		if (code != ERR_OK)
+			return err_wrap(err, "--%s", option);
+		if (!equals) {
+			*ret = value;
+			return ERR_OK;
+		}
+		_cleanup_free_ char *name = xstrndup(text, (size_t)(equals - text));
+		json_object_set_new(named, name, value);
+	}
+	*ret = TAKE(named);
+	return ERR_OK;
+}
+
+enum err_code golden_from_options(const struct cli *cli, json_t *document, struct err *err)
+{
+	json_t *input = NULL, *output = NULL;
+	bool has_output = args_has(&cli->args, "example-output");
+	if (!args_has(&cli->args, "example-input")) {
+		if (!has_output)
+			return ERR_OK;
+		return err_set(err, ERR_INVALID_ARGUMENT, "--example-output needs --example-input: the output of what?");
+	}
+	enum err_code code = read_values(&cli->args, "example-input", &input, err);
+	if (code == ERR_OK && has_output)
+		code = read_values(&cli->args, "example-output", &output, err);
+	if (code != ERR_OK) {
+		json_decref(input);
+		return code;
+	}
+	json_t *golden = json_pack("{s:s}", "source", "publisher");
+	json_object_set_new(golden, "request", is_protocol(input, "inputs") ? input : json_pack("{s:o}", "data", input));
+	if (output)
+		json_object_set_new(golden, "response",
+				    is_protocol(output, "outputs") ? output : json_pack("{s:o}", "output", output));
+	json_object_set_new(document, "golden", golden);
+	return ERR_OK;
+}
+
+/* --- what their framework says --- */
+
+/* The folder that holds dlhub_worker: DLHUB_PYTHONPATH, what is installed, or the source tree; NULL: nowhere. */
+static char *python_folder(void)
+{
+	const char *given = getenv("DLHUB_PYTHONPATH");
+	if (given && *given)
+		return xstrdup(given);
+	static const char *const places[] = { "../libexec/dlhub/python", "../python", "../../python" };
+	_cleanup_free_ char *here = cli_program_folder();
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		_cleanup_free_ char *folder = xasprintf("%s/%s", here, places[i]);
+		_cleanup_free_ char *module = xasprintf("%s/dlhub_worker/record.py", folder);
+		if (fs_exists(module))
+			return TAKE(folder);
+	}
+	return NULL;
+}
+
+static char **environment_with(const char *folder)
+{
+	size_t count = 0, put = 0;
+	while (environ[count])
+		count++;
+	char **list = xcalloc(count + 2, sizeof(*list));
+	const char *before = getenv("PYTHONPATH");
+	for (size_t i = 0; i < count; i++)
+		if (!str_starts(environ[i], "PYTHONPATH="))
+			list[put++] = xstrdup(environ[i]);
+	list[put++] = before && *before ? xasprintf("PYTHONPATH=%s:%s", before, folder) : xasprintf("PYTHONPATH=%s", folder);
+	return list;
+}
+
+/* Runs to its end; what it writes on both outputs goes to `log_fd`. *ret_status as exit(3), -1: did not run or was killed. */
+static void run_python(const char *const *argv, const char *folder, int log_fd, int *ret_status)
+{
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	int status;
+	char **environment = environment_with(folder);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, log_fd, STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, log_fd, STDERR_FILENO);
+	*ret_status = -1;
+	if (posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)argv, environment) == 0) {
+		pid_t ended;
+		while ((ended = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
+			;
+		if (ended == pid && WIFEXITED(status))
+			*ret_status = WEXITSTATUS(status);
+	}
+	posix_spawn_file_actions_destroy(&actions);
+	for (char **one = environment; *one; one++)
+		free(*one);
+	free(environment);
+}
+
+static enum err_code read_record(const char *path, json_t *document, struct err *err)
+{
+	struct buf text;
+	json_t *golden;
+	enum err_code code = cli_read(path, RECORD_BYTES, &text, err);
+	if (code == ERR_OK)
+		code = json_read(text.data ?: "", text.len, CLIENT_JSON_DEPTH, "the recorded example", &golden, err);
+	buf_done(&text);
+	if (code == ERR_OK)
+		json_object_set_new(document, "golden", golden);
+	return code;
+}
+
+/* The end of what Python said, as an error. */
+static enum err_code python_error(int log_fd, struct err *err)
+{
+	char text[2001];
+	off_t end = lseek(log_fd, 0, SEEK_END);
+	ssize_t got = pread(log_fd, text, sizeof(text) - 1, MAX(end - (off_t)sizeof(text) + 1, 0));
+	text[got > 0 ? got : 0] = '\0';
+	while (got > 0 && text[got - 1] == '\n')
+		text[--got] = '\0';
+	err_set(err, ERR_FAILED_PRECONDITION, "the model fails in its own framework here:\n%s", text);
+	return err_advise(err, "correct it, or publish without asking the framework: --no-record");
+}
+
+static enum err_code record(struct cli *cli, const char *path, const char *folder, const char *work, json_t *document,
+			    struct err *err)
+{
+	_cleanup_free_ char *metadata = xasprintf("%s/metadata.json", work), *out = xasprintf("%s/golden.json", work);
+	_cleanup_free_ char *text = json_canonical(document), *log = xasprintf("%s/log", work);
+	enum err_code code = fs_write_durable(metadata, text, strlen(text), 0600, err);
+	if (code != ERR_OK)
+		return code;
+	_cleanup_close_ int log_fd = open(log, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND, 0600);
+	if (log_fd < 0)
+		return err_errno(err, errno, "%s", log);
+	const char *python = args_value(&cli->args, "python") ?: "python3";
+	const char *const argv[] = { python, "-m", "dlhub_worker.record", "--model", path, "--metadata", metadata, "--out", out, NULL };
+	int status;
+	int64_t start = clock_ms();
+	run_python(argv, folder, log_fd, &status);
+	if (status == EXIT_NO_FRAMEWORK || status < 0) {
+		out_say(cli, "expected output: from the first run at the hub (its framework is not installed for %s here)\n", python);
+		return ERR_OK;
+	}
+	if (status != 0)
+		return python_error(log_fd, err);
+	code = read_record(out, document, err);
+	if (code == ERR_OK && json_path_string(document, "golden.framework"))
+		out_say(cli, "expected output: recorded here with %s (%.1f s)\n", json_path_string(document, "golden.framework"),
+			(double)(clock_ms() - start) / 1000);
+	return code;
+}
+
+enum err_code golden_record_here(struct cli *cli, const char *path, json_t *document, struct err *err)
+{
+	_cleanup_free_ char *folder = python_folder();
+	if (!folder)
+		return ERR_OK;
+	const char *temporary = getenv("TMPDIR");
+	_cleanup_free_ char *work = xasprintf("%s/dlhub-record-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+	if (!mkdtemp(work))
+		return err_errno(err, errno, "a temporary folder %s", work);
+	enum err_code code = record(cli, path, folder, work, document, err);
+	(void)!fs_remove_tree(work, NULL);
+	return code;
+}
