@@ -271,7 +271,10 @@ static enum err_code token_list(struct cli *cli, const char *const *words, struc
 	json_array_foreach (list_of(json, "tokens"), i, token)
 		for (k = 0; k < ARRAY_SIZE(members); k++) {
 			const char *text = json_path_string(token, members[k]);
-			table_addf(&table, k > 0 && k < 4 ? "%.16s" : "%s", text ?: k == 2 ? "never" : "");
+			if (k == 0)
+				table_addf(&table, "%lld", (long long)json_integer_value(json_object_get(token, members[k])));
+			else
+				table_addf(&table, k < 4 ? "%.16s" : "%s", text ?: k == 2 ? "never" : "");
 		}
 	table_print(cli, &table);
 	table_done(&table);
@@ -299,7 +302,7 @@ static enum err_code token_add(struct cli *cli, const char *const *words, struct
 		out_json(json);
 		return ERR_OK;
 	}
-	out_say(cli, "token %s; it is shown only now:\n", json_path_string(json, "id") ?: "");
+	out_say(cli, "token %lld; it is shown only now:\n", (long long)json_integer_value(json_object_get(json, "id")));
 	out_print(cli, "%s\n", json_path_string(json, "token") ?: "");
 	return ERR_OK;
 }
