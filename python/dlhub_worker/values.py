@@ -365,13 +365,14 @@ def checked_array(value, schema, place):
         array = to_array(value)
     except (ValueError, TypeError) as error:
         raise _mismatch(value, schema, place, f": {error}") from error
+    if array.dtype.kind == "O" and any(not isinstance(one, (str, bytes)) for one in array.ravel().tolist()):
+        raise _mismatch(value, schema, place)
     shape = types.array_shape(schema)
     if shape is not None and (len(shape) != array.ndim or any(a not in (-1, b) for a, b in zip(shape, array.shape))):
         raise _mismatch(array, schema, place)
     datatype = types.array_datatype(schema) or _open_datatype(np, array, schema, place)
     if datatype == "BYTES":
-        if array.dtype.kind not in "USO" or (array.dtype.kind == "O" and any(
-                not isinstance(one, (str, bytes)) for one in array.ravel().tolist())):
+        if array.dtype.kind not in "USO":
             raise _mismatch(array, schema, place)
         return array, datatype
     if datatype == "BF16":

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import MEMORY, PYTHON, in_environment, program
+from workers import MEMORY, PYTHON, in_environment, program
 
 
 class Refused(Exception):

@@ -7,8 +7,8 @@ import types
 
 import pytest
 
-from conftest import function
 from frames import RUN, WorkerFailed, WorkerGone, encode, encode_run
+from workers import function
 
 STRING, NUMBER, FLOAT, INTEGER, BOOLEAN = ({"type": name} for name in ("string", "number", "float", "integer", "boolean"))
 VECTOR = {"type": "ndarray", "shape": [None], "item_type": {"type": "float", "dtype": "FP32"}}
