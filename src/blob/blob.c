@@ -18,7 +18,8 @@
 struct blob_store {
 	char *blobs; /* …/sha256 */
 	char *tmp;
-	/* Guards the look at a blob's age with its removal, against a put that finds the blob there and refreshes it. */
+	/* Guards the look at a blob's age with its removal, against a put that finds the blob there and refreshes it.
+	 */
 	pthread_mutex_t age_lock;
 };
 
@@ -150,7 +151,8 @@ static enum err_code commit(struct blob_store *store, const char *temporary, con
 	return fs_sync_dir(folder, err);
 }
 
-enum err_code blob_put(struct blob_store *store, const void *data, size_t len, struct digest *ret_digest, struct err *err)
+enum err_code blob_put(struct blob_store *store, const void *data, size_t len, struct digest *ret_digest,
+		       struct err *err)
 {
 	struct digest digest;
 	_cleanup_free_ char *temporary = temporary_path(store);
@@ -180,7 +182,8 @@ static bool may_link(int fd)
 	return true;
 }
 
-static enum err_code copy_in(const char *temporary, int source, struct digest *ret_digest, int64_t *ret_bytes, struct err *err)
+static enum err_code copy_in(const char *temporary, int source, struct digest *ret_digest, int64_t *ret_bytes,
+			     struct err *err)
 {
 	_cleanup_close_ int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
@@ -208,8 +211,10 @@ enum err_code blob_put_file(struct blob_store *store, const char *path, struct d
 		return err_set(err, ERR_INVALID_ARGUMENT, "'%s' is not a regular file", path);
 
 	_cleanup_free_ char *temporary = temporary_path(store);
-	_cleanup_free_ char *self = xasprintf("/proc/self/fd/%d", fd); /* the file that is open, whatever has its name now */
-	bool linked = st.st_uid == geteuid() && may_link(fd) && linkat(AT_FDCWD, self, AT_FDCWD, temporary, AT_SYMLINK_FOLLOW) == 0;
+	_cleanup_free_ char *self =
+		xasprintf("/proc/self/fd/%d", fd); /* the file that is open, whatever has its name now */
+	bool linked = st.st_uid == geteuid() && may_link(fd) &&
+		      linkat(AT_FDCWD, self, AT_FDCWD, temporary, AT_SYMLINK_FOLLOW) == 0;
 	enum err_code code = linked ? link_in(fd, &digest, &bytes, err) : copy_in(temporary, fd, &digest, &bytes, err);
 	if (code != ERR_OK) {
 		unlink(temporary);
@@ -225,7 +230,8 @@ enum err_code blob_put_file(struct blob_store *store, const char *path, struct d
 
 /* --- getting --- */
 
-enum err_code blob_open(struct blob_store *store, const struct digest *digest, int *ret_fd, int64_t *ret_bytes, struct err *err)
+enum err_code blob_open(struct blob_store *store, const struct digest *digest, int *ret_fd, int64_t *ret_bytes,
+			struct err *err)
 {
 	struct stat st;
 	_cleanup_free_ char *path = blob_path(store, digest);
@@ -301,7 +307,8 @@ struct sweep {
 	size_t removed;
 };
 
-static enum err_code sweep_file(struct sweep *sweep, int folder, const char *name, const struct digest *digest, struct err *err)
+static enum err_code sweep_file(struct sweep *sweep, int folder, const char *name, const struct digest *digest,
+				struct err *err)
 {
 	struct stat st;
 	enum err_code code = ERR_OK;
@@ -341,10 +348,12 @@ static enum err_code sweep_folder(struct sweep *sweep, const char *path, const c
 	return code;
 }
 
-enum err_code blob_sweep(struct blob_store *store, blob_keep_fn keep, void *context, int64_t age_ms, size_t *ret_removed,
-			 struct err *err)
+enum err_code blob_sweep(struct blob_store *store, blob_keep_fn keep, void *context, int64_t age_ms,
+			 size_t *ret_removed, struct err *err)
 {
-	struct sweep sweep = { .store = store, .keep = keep, .context = context, .before_ms = clock_wall_ms() - age_ms };
+	struct sweep sweep = {
+		.store = store, .keep = keep, .context = context, .before_ms = clock_wall_ms() - age_ms
+	};
 	enum err_code code = sweep_folder(&sweep, store->tmp, NULL, err);
 	for (int fan = 0; fan < 256 && code == ERR_OK; fan++) {
 		char digits[FAN_LEN + 1];

@@ -20,11 +20,12 @@ must_check enum err_code blob_put_file(struct blob_store *store, const char *pat
 must_check enum err_code blob_put(struct blob_store *store, const void *data, size_t len, struct digest *ret_digest,
 				  struct err *err);
 /* Open for reading; the caller closes. ERR_NOT_FOUND. */
-must_check enum err_code blob_open(struct blob_store *store, const struct digest *digest, int *ret_fd, int64_t *ret_bytes,
-				   struct err *err);
+must_check enum err_code blob_open(struct blob_store *store, const struct digest *digest, int *ret_fd,
+				   int64_t *ret_bytes, struct err *err);
 /* Makes `path` a read-only hard link (or a copy across disks) of the blob; parents exist. The folder of `path` is not
  * synced. ERR_ALREADY_EXISTS, ERR_NOT_FOUND. */
-must_check enum err_code blob_link(struct blob_store *store, const struct digest *digest, const char *path, struct err *err);
+must_check enum err_code blob_link(struct blob_store *store, const struct digest *digest, const char *path,
+				   struct err *err);
 /* Reads everything again: ERR_DATA_LOSS where content and name disagree. */
 must_check enum err_code blob_verify(struct blob_store *store, const struct digest *digest, struct err *err);
 /* Removes blobs that `keep` does not want and that are older than `age_ms`, and everything in tmp older than it. */

@@ -116,7 +116,8 @@ static void test_put_and_open(void **state)
 static void test_put_file(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_free_ char *path = in_folder(f, "model"), *missing = in_folder(f, "missing"), *link = in_folder(f, "link");
+	_cleanup_free_ char *path = in_folder(f, "model"), *missing = in_folder(f, "missing"),
+			    *link = in_folder(f, "link");
 	struct digest digest, again;
 	struct stat st;
 	int64_t bytes;
@@ -308,6 +309,5 @@ static void test_full_disk(void **state)
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
-TEST_MAIN(TEST(test_put_and_open), TEST(test_put_file), TEST(test_put_file_with_a_writer), TEST(test_link), TEST(test_damage),
-	  TEST(test_sweep), TEST(test_put_refreshes), TEST(test_no_room),
-	  TEST(test_full_disk))
+TEST_MAIN(TEST(test_put_and_open), TEST(test_put_file), TEST(test_put_file_with_a_writer), TEST(test_link),
+	  TEST(test_damage), TEST(test_sweep), TEST(test_put_refreshes), TEST(test_no_room), TEST(test_full_disk))

@@ -5,8 +5,9 @@
 enum err_code servable_find(struct connection *connection, const char *owner, const char *name, int64_t *ret,
 			    struct err *err)
 {
-	enum err_code code = store_get_int(connection, "SELECT id FROM servable WHERE owner = ?1 AND name = ?2 AND newest IS NOT NULL",
-					   BINDS(bind_text(owner), bind_text(name)), ret, err);
+	enum err_code code = store_get_int(
+		connection, "SELECT id FROM servable WHERE owner = ?1 AND name = ?2 AND newest IS NOT NULL",
+		BINDS(bind_text(owner), bind_text(name)), ret, err);
 	return code == ERR_NOT_FOUND ? err_set(err, code, "there is no servable %s/%s", owner, name) : code;
 }
 
@@ -15,18 +16,22 @@ static enum err_code write_entries(struct connection *connection, int64_t servab
 {
 	enum err_code code = ERR_OK;
 	for (; entries && *entries && code == ERR_OK; entries++)
-		code = store_run(connection, "INSERT OR IGNORE INTO access_entry(servable, purpose, entry) VALUES(?1, ?2, ?3)",
+		code = store_run(connection,
+				 "INSERT OR IGNORE INTO access_entry(servable, purpose, entry) VALUES(?1, ?2, ?3)",
 				 BINDS(bind_int(servable), bind_int(purpose), bind_text(*entries)), err);
 	return code;
 }
 
-enum err_code access_write(struct connection *connection, int64_t servable, const struct access_list *access, struct err *err)
+enum err_code access_write(struct connection *connection, int64_t servable, const struct access_list *access,
+			   struct err *err)
 {
-	enum err_code code = store_run(connection, "DELETE FROM access_entry WHERE servable = ?1", BINDS(bind_int(servable)), err);
+	enum err_code code =
+		store_run(connection, "DELETE FROM access_entry WHERE servable = ?1", BINDS(bind_int(servable)), err);
 	if (code == ERR_OK)
-		code = store_run(connection, "UPDATE servable SET run_limited = ?2, download_limited = ?3 WHERE id = ?1",
-				 BINDS(bind_int(servable), bind_int(access->run != NULL), bind_int(access->download != NULL)),
-				 err);
+		code = store_run(
+			connection, "UPDATE servable SET run_limited = ?2, download_limited = ?3 WHERE id = ?1",
+			BINDS(bind_int(servable), bind_int(access->run != NULL), bind_int(access->download != NULL)),
+			err);
 	if (code == ERR_OK)
 		code = write_entries(connection, servable, ACCESS_VISIBLE, access->visible, err);
 	if (code == ERR_OK)
@@ -43,13 +48,14 @@ static void append(char ***entries, size_t *count, char *entry)
 	(*entries)[*count] = NULL;
 }
 
-static enum err_code read_entries(struct connection *connection, int64_t servable, struct access_list *list, struct err *err)
+static enum err_code read_entries(struct connection *connection, int64_t servable, struct access_list *list,
+				  struct err *err)
 {
 	_cleanup_query_ sqlite3_stmt *stmt = NULL;
 	/* In the order of the primary key: sorted and unique, as an access_list wants them. */
-	enum err_code code = store_query(connection,
-					 "SELECT purpose, entry FROM access_entry WHERE servable = ?1 ORDER BY purpose, entry",
-					 BINDS(bind_int(servable)), &stmt, err);
+	enum err_code code = store_query(
+		connection, "SELECT purpose, entry FROM access_entry WHERE servable = ?1 ORDER BY purpose, entry",
+		BINDS(bind_int(servable)), &stmt, err);
 	char ***lists[] = { &list->visible, &list->run, &list->download };
 	size_t counts[ARRAY_SIZE(lists)] = { 0 };
 	for (bool row = true; code == ERR_OK;) {

@@ -14,6 +14,6 @@ must_check enum err_code account_check_text(const char *what, const char *text, 
 must_check enum err_code account_list(struct catalog *catalog, const char *sql, const struct bind *binds, size_t count,
 				      json_t **ret, struct err *err);
 /* Milliseconds as RFC 3339, null for 0: what lists show. */
-#define SQL_TIME(column) \
-	"CASE WHEN " column " > 0 THEN strftime('%Y-%m-%dT%H:%M:%S', " column " / 1000, 'unixepoch') ||" \
+#define SQL_TIME(column)                                                                                               \
+	"CASE WHEN " column " > 0 THEN strftime('%Y-%m-%dT%H:%M:%S', " column " / 1000, 'unixepoch') ||"               \
 	" printf('.%03dZ', " column " % 1000) END"

@@ -4,7 +4,8 @@
 #include "catalog/access.h"
 #include "catalog/account.h"
 
-enum err_code account_find(struct connection *connection, const char *kind, const char *name, int64_t *ret, struct err *err)
+enum err_code account_find(struct connection *connection, const char *kind, const char *name, int64_t *ret,
+			   struct err *err)
 {
 	enum err_code code = store_get_int(connection, "SELECT id FROM account WHERE kind = ?1 AND name = ?2",
 					   BINDS(bind_text(kind), bind_text(name)), ret, err);
@@ -32,8 +33,8 @@ static enum err_code append_row(json_t *array, sqlite3_stmt *stmt, struct err *e
 	return code;
 }
 
-enum err_code account_list(struct catalog *catalog, const char *sql, const struct bind *binds, size_t count, json_t **ret,
-			   struct err *err)
+enum err_code account_list(struct catalog *catalog, const char *sql, const struct bind *binds, size_t count,
+			   json_t **ret, struct err *err)
 {
 	struct connection *connection;
 	enum err_code code = store_read_begin(catalog, &connection, err);
@@ -59,10 +60,11 @@ enum err_code account_list(struct catalog *catalog, const char *sql, const struc
 static enum err_code check_free(struct connection *connection, const char *name, struct err *err)
 {
 	int64_t taken = 0, owns = 0;
-	enum err_code code = store_get_int(connection, "SELECT count(*) FROM account WHERE name = ?1", BINDS(bind_text(name)),
-					   &taken, err);
+	enum err_code code = store_get_int(connection, "SELECT count(*) FROM account WHERE name = ?1",
+					   BINDS(bind_text(name)), &taken, err);
 	if (code == ERR_OK)
-		code = store_get_int(connection, "SELECT count(*) FROM servable WHERE owner = ?1 AND newest IS NOT NULL",
+		code = store_get_int(connection,
+				     "SELECT count(*) FROM servable WHERE owner = ?1 AND newest IS NOT NULL",
 				     BINDS(bind_text(name)), &owns, err);
 	if (code != ERR_OK)
 		return code;
@@ -102,9 +104,12 @@ enum err_code catalog_user_add(struct catalog *catalog, const char *name, const 
 		return code;
 	code = check_free(connection, name, err);
 	if (code == ERR_OK)
-		code = store_run(connection,
-				 "INSERT INTO account(name, kind, display_name, admin, created_ms) VALUES(?1, 'user', ?2, ?3, ?4)",
-				 BINDS(bind_text(name), bind_text(display_name), bind_int(admin), bind_int(clock_wall_ms())), err);
+		code = store_run(
+			connection,
+			"INSERT INTO account(name, kind, display_name, admin, created_ms)"
+			" VALUES(?1, 'user', ?2, ?3, ?4)",
+			BINDS(bind_text(name), bind_text(display_name), bind_int(admin), bind_int(clock_wall_ms())),
+			err);
 	return store_write_end(catalog, connection, code, err);
 }
 
@@ -125,8 +130,8 @@ static enum err_code remove_account(struct connection *connection, const char *k
 static enum err_code check_administrators(struct connection *connection, struct err *err)
 {
 	int64_t left = 0;
-	enum err_code code = store_get_int(connection, "SELECT count(*) FROM account WHERE kind = 'user' AND admin", NO_BINDS,
-					   &left, err);
+	enum err_code code = store_get_int(connection, "SELECT count(*) FROM account WHERE kind = 'user' AND admin",
+					   NO_BINDS, &left, err);
 	if (code != ERR_OK || left)
 		return code;
 	err_set(err, ERR_FAILED_PRECONDITION, "the last administrator cannot be removed");
@@ -141,8 +146,8 @@ enum err_code catalog_user_remove(struct catalog *catalog, const char *name, str
 	if (code != ERR_OK)
 		return code;
 	int64_t admin = 0;
-	code = store_get_int(connection, "SELECT admin FROM account WHERE kind = 'user' AND name = ?1", BINDS(bind_text(name)),
-			     &admin, err);
+	code = store_get_int(connection, "SELECT admin FROM account WHERE kind = 'user' AND name = ?1",
+			     BINDS(bind_text(name)), &admin, err);
 	if (code == ERR_OK || code == ERR_NOT_FOUND)
 		code = remove_account(connection, "user", name, err);
 	if (code == ERR_OK && admin)
@@ -152,11 +157,11 @@ enum err_code catalog_user_remove(struct catalog *catalog, const char *name, str
 
 enum err_code catalog_users_list(struct catalog *catalog, json_t **ret, struct err *err)
 {
-	return account_list(catalog,
-			    "SELECT json_object('name', name, 'display_name', display_name,"
-			    " 'admin', json(CASE WHEN admin THEN 'true' ELSE 'false' END), 'created', " SQL_TIME("created_ms") ")"
-			    " FROM account WHERE kind = 'user' ORDER BY name",
-			    NO_BINDS, ret, err);
+	static const char list[] = "SELECT json_object('name', name, 'display_name', display_name,"
+				   " 'admin', json(CASE WHEN admin THEN 'true' ELSE 'false' END),"
+				   " 'created', " SQL_TIME("created_ms") ")"
+				   " FROM account WHERE kind = 'user' ORDER BY name";
+	return account_list(catalog, list, NO_BINDS, ret, err);
 }
 
 enum err_code catalog_group_add(struct catalog *catalog, const char *name, const char *by, struct err *err)
@@ -190,7 +195,8 @@ enum err_code catalog_group_remove(struct catalog *catalog, const char *name, st
 	return store_write_end(catalog, connection, remove_account(connection, "group", name, err), err);
 }
 
-enum err_code catalog_group_member(struct catalog *catalog, const char *group, const char *user, bool member, struct err *err)
+enum err_code catalog_group_member(struct catalog *catalog, const char *group, const char *user, bool member,
+				   struct err *err)
 {
 	struct connection *connection;
 	int64_t group_id = 0, user_id = 0, rows = 0;
@@ -211,15 +217,18 @@ enum err_code catalog_group_member(struct catalog *catalog, const char *group, c
 	return store_write_end(catalog, connection, code, err);
 }
 
-enum err_code catalog_groups_list(struct catalog *catalog, const struct principal *principal, json_t **ret, struct err *err)
+enum err_code catalog_groups_list(struct catalog *catalog, const struct principal *principal, json_t **ret,
+				  struct err *err)
 {
-	return account_list(catalog,
-			    "SELECT json_object('name', g.name, 'owner', c.name, 'members', (SELECT json_group_array(name) FROM"
-			    "  (SELECT u.name FROM member m JOIN account u ON u.id = m.user WHERE m.grp = g.id ORDER BY u.name)))"
-			    " FROM account g LEFT JOIN account c ON c.id = g.creator WHERE g.kind = 'group' AND (?1 OR c.name = ?2"
-			    "  OR EXISTS(SELECT 1 FROM member m JOIN account u ON u.id = m.user WHERE m.grp = g.id AND u.name = ?2))"
-			    " ORDER BY g.name",
-			    BINDS(bind_int(principal->admin), bind_text(principal->user)), ret, err);
+	return account_list(
+		catalog,
+		"SELECT json_object('name', g.name, 'owner', c.name, 'members', (SELECT json_group_array(name) FROM"
+		"  (SELECT u.name FROM member m JOIN account u ON u.id = m.user WHERE m.grp = g.id ORDER BY u.name)))"
+		" FROM account g LEFT JOIN account c ON c.id = g.creator WHERE g.kind = 'group' AND (?1 OR c.name = ?2"
+		"  OR EXISTS(SELECT 1 FROM member m JOIN account u ON u.id = m.user"
+		"   WHERE m.grp = g.id AND u.name = ?2))"
+		" ORDER BY g.name",
+		BINDS(bind_int(principal->admin), bind_text(principal->user)), ret, err);
 }
 
 enum err_code catalog_group_owner(struct catalog *catalog, const char *group, char **ret_user, struct err *err)

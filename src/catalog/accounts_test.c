@@ -22,7 +22,8 @@ static void test_users(void **state)
 	assert_int_equal(json_array_size(users), 2);
 	assert_string_equal(json_path_string(json_array_get(users, 1), "display_name"), "Ro \"ot\"");
 	assert_true(json_is_true(json_path(json_array_get(users, 1), "admin")));
-	assert_int_equal(strlen(json_path_string(json_array_get(users, 0), "created")), strlen("2026-11-22T16:24:07.123Z"));
+	assert_int_equal(strlen(json_path_string(json_array_get(users, 0), "created")),
+			 strlen("2026-11-22T16:24:07.123Z"));
 	json_decref(users);
 
 	assert_int_equal(catalog_user_remove(c, "root", NULL), ERR_FAILED_PRECONDITION); /* the last administrator */
@@ -51,7 +52,8 @@ static void test_groups(void **state)
 	assert_int_equal(catalog_group_member(c, "lab", "eve", true, NULL), ERR_NOT_FOUND);
 	assert_int_equal(catalog_group_member(c, "bob", "ann", true, NULL), ERR_NOT_FOUND);
 
-	const struct principal *bob = principal_create("bob", NULL, 0, false), *eve = principal_create("eve", NULL, 0, false);
+	const struct principal *bob = principal_create("bob", NULL, 0, false),
+			       *eve = principal_create("eve", NULL, 0, false);
 	json_t *list;
 	assert_ok(catalog_groups_list(c, bob, &list, err));
 	expect_json(list, "[{\"members\":[\"ann\",\"bob\"],\"name\":\"lab\",\"owner\":\"ann\"}]");

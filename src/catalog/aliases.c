@@ -10,7 +10,8 @@ static enum err_code check_name(const char *alias, struct err *err)
 	if (name_is_servable(str_of(alias)) && !digits && strcmp(alias, "latest") != 0)
 		return ERR_OK;
 	err_set(err, ERR_INVALID_ARGUMENT, "'%s' cannot be an alias", alias);
-	err_advise(err, "use letters, digits, '.', '_' and '-', not a number alone and not \"latest\", such as \"stable\"");
+	err_advise(err,
+		   "use letters, digits, '.', '_' and '-', not a number alone and not \"latest\", such as \"stable\"");
 	return ERR_INVALID_ARGUMENT;
 }
 
@@ -18,9 +19,9 @@ static enum err_code move_alias(struct connection *connection, int64_t servable,
 				struct err *err)
 {
 	int64_t there = 0;
-	enum err_code code = store_get_int(connection,
-					   "SELECT count(*) FROM version WHERE servable = ?1 AND number = ?2 AND removed_ms = 0",
-					   BINDS(bind_int(servable), bind_int(number)), &there, err);
+	enum err_code code = store_get_int(
+		connection, "SELECT count(*) FROM version WHERE servable = ?1 AND number = ?2 AND removed_ms = 0",
+		BINDS(bind_int(servable), bind_int(number)), &there, err);
 	if (code == ERR_OK && !there)
 		code = err_set(err, ERR_NOT_FOUND, "the servable has no version %lld", (long long)number);
 	if (code != ERR_OK)
@@ -54,10 +55,11 @@ enum err_code catalog_alias_set(struct catalog *catalog, const char *owner, cons
 		code = number ? move_alias(connection, servable, alias, number, err) :
 				drop_alias(connection, servable, alias, err);
 	if (code == ERR_OK)
-		code = store_run(connection,
-				 "INSERT INTO alias_move(servable, name, number, author, moved_ms) VALUES(?1, ?2, ?3, ?4, ?5)",
-				 BINDS(bind_int(servable), bind_text(alias), bind_int(number), bind_text(by),
-				       bind_int(clock_wall_ms())),
-				 err);
+		code = store_run(
+			connection,
+			"INSERT INTO alias_move(servable, name, number, author, moved_ms) VALUES(?1, ?2, ?3, ?4, ?5)",
+			BINDS(bind_int(servable), bind_text(alias), bind_int(number), bind_text(by),
+			      bind_int(clock_wall_ms())),
+			err);
 	return store_write_end(catalog, connection, code, err);
 }

@@ -21,9 +21,9 @@ void catalog_close(struct catalog *catalog);
 /* --- servables and versions --- */
 struct version_row {
 	char *owner, *name;
-	int64_t number; /* 1, 2, 3 … in order of publication */
+	int64_t number;		     /* 1, 2, 3 … in order of publication */
 	char digest[SHA256_HEX + 1]; /* of the manifest */
-	char *manifest;	   /* canonical JSON: {"environment","files","servable"} */
+	char *manifest;		     /* canonical JSON: {"environment","files","servable"} */
 	char *description; /* JSON: {"datacite","dlhub","golden"…}: the describing blocks, newest revision */
 	char *servable;	   /* JSON: the servable block */
 	char *serving;	   /* JSON: how it is run: {"engine","environment","golden":…,"limits"?} */
@@ -34,29 +34,33 @@ struct version_row {
 };
 void version_row_done(struct version_row *row);
 
-/* Newest visible version where `which` is NULL or ""; else its number ("3"), "latest", "sha256:HEX" or an alias. ERR_NOT_FOUND for
- * absent and removed ones alike. Access is NOT decided here: the caller asks access_decide(row->access). */
-must_check enum err_code catalog_version_get(struct catalog *catalog, const char *owner, const char *name, const char *which,
-					     struct version_row *ret, struct err *err);
+/* Newest visible version where `which` is NULL or ""; else its number ("3"), "latest", "sha256:HEX" or an alias.
+ * ERR_NOT_FOUND for absent and removed ones alike. Access is NOT decided here: the caller asks
+ * access_decide(row->access). */
+must_check enum err_code catalog_version_get(struct catalog *catalog, const char *owner, const char *name,
+					     const char *which, struct version_row *ret, struct err *err);
 must_check enum err_code catalog_versions_list(struct catalog *catalog, const char *owner, const char *name,
-					       struct version_row **ret, size_t *ret_count, struct err *err); /* newest first */
-/* Publishes: makes the servable on its first version (access from row->access) and numbers the version. The same digest again
- * gives the number that it has (a removed one becomes visible again). Fills row->number. `task` (may be NULL) is
+					       struct version_row **ret, size_t *ret_count,
+					       struct err *err); /* newest first */
+/* Publishes: makes the servable on its first version (access from row->access) and numbers the version. The same digest
+ * again gives the number that it has (a removed one becomes visible again). Fills row->number. `task` (may be NULL) is
  * ended as succeeded in the same transaction, with `task_result` (JSON; where it is an object, its "version" is set
  * to the number). The same digest again also takes row->serving, which was just tested, and the description as a new
  * revision where it differs; row->access counts only where the servable has no version yet, or none any more. */
 must_check enum err_code catalog_version_add(struct catalog *catalog, struct version_row *row, const char *task,
 					     const char *task_result, struct err *err);
 /* number 0: the whole servable. Numbers are never used again. */
-must_check enum err_code catalog_version_remove(struct catalog *catalog, const char *owner, const char *name, int64_t number,
-						const char *by, struct err *err);
+must_check enum err_code catalog_version_remove(struct catalog *catalog, const char *owner, const char *name,
+						int64_t number, const char *by, struct err *err);
 must_check enum err_code catalog_access_set(struct catalog *catalog, const char *owner, const char *name,
 					    const struct access_list *access, struct err *err);
 /* A new revision of the describing blocks of one version. */
-must_check enum err_code catalog_description_set(struct catalog *catalog, const char *owner, const char *name, int64_t number,
-						 const char *description, const char *by, struct err *err);
-must_check enum err_code catalog_alias_set(struct catalog *catalog, const char *owner, const char *name, const char *alias,
-					   int64_t number, const char *by, struct err *err); /* number 0 removes it */
+must_check enum err_code catalog_description_set(struct catalog *catalog, const char *owner, const char *name,
+						 int64_t number, const char *description, const char *by,
+						 struct err *err);
+must_check enum err_code catalog_alias_set(struct catalog *catalog, const char *owner, const char *name,
+					   const char *alias, int64_t number, const char *by,
+					   struct err *err); /* number 0 removes it */
 /* Calls `each` with the digest (64 hex) of every file of every version that is not removed, for the sweep. */
 must_check enum err_code catalog_each_blob(struct catalog *catalog, void (*each)(void *context, const char *digest),
 					   void *context, struct err *err);
@@ -66,7 +70,7 @@ struct search_query {
 	const char *text; /* words, "phrases", field:value, field:"a b", -word, AND OR NOT ( ), prefix*; may be NULL */
 	const char *type, *owner, *domain; /* may be NULL */
 	bool all_versions;
-	int64_t limit, offset; /* limit 0: 20 */
+	int64_t limit, offset;		   /* limit 0: 20 */
 	const struct principal *principal; /* only what it may discover is found or counted */
 };
 /* {"total": N, "items": [{"name": "owner/name", "version", "title", "type", "owner", "domains", "description",
@@ -81,9 +85,10 @@ must_check enum err_code catalog_search(struct catalog *catalog, const struct se
  * Lists are arrays: {"name","display_name","admin","created"} for users, {"id","label","created","expires"} for
  * tokens, with times in RFC 3339 or null. The last administrator cannot be removed (ERR_FAILED_PRECONDITION). Whoever
  * makes a group is its first member; a principal lists the groups that it made or is in, an administrator all. */
-must_check enum err_code catalog_user_add(struct catalog *catalog, const char *name, const char *display_name, bool admin,
-					  struct err *err);
-must_check enum err_code catalog_user_remove(struct catalog *catalog, const char *name, struct err *err); /* and its tokens */
+must_check enum err_code catalog_user_add(struct catalog *catalog, const char *name, const char *display_name,
+					  bool admin, struct err *err);
+must_check enum err_code catalog_user_remove(struct catalog *catalog, const char *name,
+					     struct err *err); /* and its tokens */
 must_check enum err_code catalog_users_list(struct catalog *catalog, json_t **ret, struct err *err);
 must_check enum err_code catalog_group_add(struct catalog *catalog, const char *name, const char *by, struct err *err);
 must_check enum err_code catalog_group_remove(struct catalog *catalog, const char *name, struct err *err);
@@ -92,38 +97,42 @@ must_check enum err_code catalog_group_member(struct catalog *catalog, const cha
 must_check enum err_code catalog_groups_list(struct catalog *catalog, const struct principal *principal, json_t **ret,
 					     struct err *err); /* [{"name","owner","members"}] */
 /* Who made `group`; "" where that user is removed. Returned owned. ERR_NOT_FOUND */
-must_check enum err_code catalog_group_owner(struct catalog *catalog, const char *group, char **ret_user, struct err *err);
+must_check enum err_code catalog_group_owner(struct catalog *catalog, const char *group, char **ret_user,
+					     struct err *err);
 /* Makes a token "dlh_" + 64 hex; only its SHA-256 is kept. expires_ms 0: never. Returned owned. */
-must_check enum err_code catalog_token_add(struct catalog *catalog, const char *user, const char *label, int64_t expires_ms,
-					   char **ret_token, int64_t *ret_id, struct err *err);
+must_check enum err_code catalog_token_add(struct catalog *catalog, const char *user, const char *label,
+					   int64_t expires_ms, char **ret_token, int64_t *ret_id, struct err *err);
 must_check enum err_code catalog_tokens_list(struct catalog *catalog, const char *user, json_t **ret, struct err *err);
 must_check enum err_code catalog_token_remove(struct catalog *catalog, const char *user, int64_t id, struct err *err);
 /* Who holds this token, given the SHA-256 of its text; ERR_UNAUTHENTICATED: unknown or expired. Returned owned. */
 must_check enum err_code catalog_principal_of_token(struct catalog *catalog, const struct digest *token,
-						    const struct principal **ret, int64_t *ret_expires_ms, struct err *err);
+						    const struct principal **ret, int64_t *ret_expires_ms,
+						    struct err *err);
 
 /* --- tasks (publishes now) --- */
 struct task_row {
-	char *id;	/* 32 hex */
-	char *kind;	/* "publish" */
+	char *id;   /* 32 hex */
+	char *kind; /* "publish" */
 	char *user;
-	char *status;	/* queued running succeeded failed cancelled */
-	char *stage;	/* words for people: "unpacking", "installing packages" */
-	double progress; /* 0 to 1 */
-	char *subject;	/* "owner/name" */
-	char *request;	/* JSON: what is needed to go on after a restart */
-	char *result;	/* JSON or NULL */
-	char *error;	/* JSON {"code","message","hint"} or NULL */
+	char *status;				  /* queued running succeeded failed cancelled */
+	char *stage;				  /* words for people: "unpacking", "installing packages" */
+	double progress;			  /* 0 to 1 */
+	char *subject;				  /* "owner/name" */
+	char *request;				  /* JSON: what is needed to go on after a restart */
+	char *result;				  /* JSON or NULL */
+	char *error;				  /* JSON {"code","message","hint"} or NULL */
 	int64_t created_ms, started_ms, ended_ms; /* wall clock; 0: not yet */
 };
 void task_row_done(struct task_row *row);
 must_check enum err_code catalog_task_add(struct catalog *catalog, const struct task_row *row, struct err *err);
-must_check enum err_code catalog_task_get(struct catalog *catalog, const char *id, struct task_row *ret, struct err *err);
-/* A NULL string or 0 leaves the column as it is; progress < 0 too. Refuses to change an ended task (ERR_FAILED_PRECONDITION). */
+must_check enum err_code catalog_task_get(struct catalog *catalog, const char *id, struct task_row *ret,
+					  struct err *err);
+/* A NULL string or 0 leaves the column as it is; progress < 0 too. Refuses to change an ended task
+ * (ERR_FAILED_PRECONDITION). */
 must_check enum err_code catalog_task_update(struct catalog *catalog, const struct task_row *change, struct err *err);
 /* Of one user (NULL: all), newest first; `status` NULL: any. */
-must_check enum err_code catalog_tasks_list(struct catalog *catalog, const char *user, const char *status, int64_t limit,
-					    struct task_row **ret, size_t *ret_count, struct err *err);
+must_check enum err_code catalog_tasks_list(struct catalog *catalog, const char *user, const char *status,
+					    int64_t limit, struct task_row **ret, size_t *ret_count, struct err *err);
 
 /* A consistent copy of the database while it is in use (SQLite's backup interface), to a new file. */
 must_check enum err_code catalog_backup(struct catalog *catalog, const char *path, struct err *err);

@@ -1,5 +1,6 @@
 /* What was acknowledged is there after kill -9 at any point. A child adds tasks and versions and tells of each over a
- * pipe once its call has returned; a timer kills it; the parent opens the database and looks for all that it was told. */
+ * pipe once its call has returned; a timer kills it; the parent opens the database and looks for all that it was told.
+ */
 #include "catalog/test_catalog.h"
 
 #include <signal.h>
@@ -50,7 +51,8 @@ static void child(struct fixture *f, int round, long life_ns, int fd)
 		if (catalog_task_add(c, &(struct task_row){ .id = task, .kind = "publish" }, NULL) != ERR_OK)
 			_exit(1);
 		acknowledge(fd, &ack);
-		struct version_row row = make_version(&(struct version_options){ .content = content, .title = "Words to find" });
+		struct version_row row =
+			make_version(&(struct version_options){ .content = content, .title = "Words to find" });
 		if (catalog_version_add(c, &row, task, "{}", NULL) != ERR_OK)
 			_exit(1);
 		version_row_done(&row);
@@ -120,7 +122,9 @@ static void expect_whole(struct fixture *f)
 	}
 	free(rows);
 	json_t *found;
-	struct search_query query = { .text = "\"words to find\"", .all_versions = true, .principal = principal_anonymous() };
+	struct search_query query = { .text = "\"words to find\"",
+				      .all_versions = true,
+				      .principal = principal_anonymous() };
 	assert_ok(catalog_search(f->catalog, &query, &found, err));
 	assert_int_equal(json_integer_value(json_path(found, "total")), count);
 	json_decref(found);

@@ -21,9 +21,11 @@ enum err_code index_remove(struct connection *connection, int64_t version, struc
 				       " SELECT 'delete', id, value FROM version_field WHERE version = ?1",
 				       BINDS(bind_int(version)), err);
 	if (code == ERR_OK)
-		code = store_run(connection, "DELETE FROM version_field WHERE version = ?1", BINDS(bind_int(version)), err);
+		code = store_run(connection, "DELETE FROM version_field WHERE version = ?1", BINDS(bind_int(version)),
+				 err);
 	if (code == ERR_OK)
-		code = store_run(connection, "DELETE FROM version_search WHERE rowid = ?1", BINDS(bind_int(version)), err);
+		code = store_run(connection, "DELETE FROM version_search WHERE rowid = ?1", BINDS(bind_int(version)),
+				 err);
 	return code;
 }
 
@@ -45,11 +47,13 @@ static enum err_code put_field(struct indexing *in, const char *path, const char
 	in->fields++;
 	_cleanup_free_ char *kept = xstrdup(value);
 	cut(kept, INDEX_FIELD_BYTES_MAX);
-	enum err_code code = store_run(in->connection, "INSERT INTO version_field(version, path, value) VALUES(?1, ?2, ?3)",
-				       BINDS(bind_int(in->version), bind_text(path), bind_text(kept)), in->err);
+	enum err_code code =
+		store_run(in->connection, "INSERT INTO version_field(version, path, value) VALUES(?1, ?2, ?3)",
+			  BINDS(bind_int(in->version), bind_text(path), bind_text(kept)), in->err);
 	if (code == ERR_OK)
 		code = store_run(in->connection, "INSERT INTO field_search(rowid, value) VALUES(?1, ?2)",
-				 BINDS(bind_int(sqlite3_last_insert_rowid(in->connection->db)), bind_text(kept)), in->err);
+				 BINDS(bind_int(sqlite3_last_insert_rowid(in->connection->db)), bind_text(kept)),
+				 in->err);
 	return code;
 }
 
@@ -66,7 +70,7 @@ static enum err_code put_members(struct indexing *in, const json_t *object)
 {
 	const char *member;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)object, member, value) {
+	json_object_foreach ((json_t *)(uintptr_t)object, member, value) {
 		size_t before = in->path.len;
 		buf_putc(&in->path, '.');
 		buf_puts(&in->path, member);
@@ -132,7 +136,7 @@ static void gather(const json_t *json, bool names, struct buf *out)
 		for (size_t i = 0; i < json_array_size(json); i++)
 			gather(json_array_get(json, i), names, out);
 	} else if (json_is_object(json)) {
-		json_object_foreach((json_t *)(uintptr_t)json, member, value) {
+		json_object_foreach ((json_t *)(uintptr_t)json, member, value) {
 			if (names) {
 				buf_puts(out, member);
 				buf_puts(out, "\n");
@@ -182,7 +186,8 @@ static enum err_code write_summary(struct indexing *in, const json_t *descriptio
 	_cleanup_free_ char *domains_text = json_is_array(domains) ? json_canonical(domains) : xstrdup("[]");
 	_cleanup_free_ char *summary = xstrdup(text ? text : "");
 	cut(summary, INDEX_SUMMARY_BYTES);
-	return store_run(in->connection, "UPDATE version SET title = ?2, type = ?3, summary = ?4, domains = ?5 WHERE id = ?1",
+	return store_run(in->connection,
+			 "UPDATE version SET title = ?2, type = ?3, summary = ?4, domains = ?5 WHERE id = ?1",
 			 BINDS(bind_int(in->version), bind_text(title), bind_text(json_path_string(servable, "type")),
 			       bind_text(summary), bind_text(domains_text)),
 			 in->err);
@@ -193,7 +198,8 @@ static enum err_code write_words(struct indexing *in, const char *owner, const c
 {
 	_cleanup_free_ char *titles = gathered(description, "datacite.titles", false);
 	_cleanup_free_ char *creators = creators_text(description);
-	_cleanup_free_ char *owners = xasprintf("%s\n%s/%s", owner, owner, name); /* so that a phrase finds "owner/name" */
+	_cleanup_free_ char *owners =
+		xasprintf("%s\n%s/%s", owner, owner, name); /* so that a phrase finds "owner/name" */
 	_cleanup_free_ char *domains = gathered(description, "dlhub.domains", false);
 	_cleanup_free_ char *subjects = gathered(description, "datacite.subjects", false);
 	_cleanup_free_ char *texts = gathered(description, "datacite.descriptions", false);
@@ -203,8 +209,9 @@ static enum err_code write_words(struct indexing *in, const char *owner, const c
 	return store_run(in->connection,
 			 "INSERT INTO version_search(rowid, name, title, owner, creators, domains, subjects, type,"
 			 " description, methods) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-			 BINDS(bind_int(in->version), bind_text(name), bind_text(titles), bind_text(owners), bind_text(creators),
-			       bind_text(domains), bind_text(subjects), bind_text(type), bind_text(texts), bind_text(methods)),
+			 BINDS(bind_int(in->version), bind_text(name), bind_text(titles), bind_text(owners),
+			       bind_text(creators), bind_text(domains), bind_text(subjects), bind_text(type),
+			       bind_text(texts), bind_text(methods)),
 			 in->err);
 }
 
@@ -229,11 +236,13 @@ enum err_code index_write(struct connection *connection, int64_t version, const 
 			  const char *description_text, const char *servable_text, struct err *err)
 {
 	_cleanup_json_ json_t *description = NULL, *servable = NULL;
-	enum err_code code = json_read(description_text, strlen(description_text), JSON_DEPTH, "description", &description, err);
+	enum err_code code =
+		json_read(description_text, strlen(description_text), JSON_DEPTH, "description", &description, err);
 	if (code == ERR_OK)
 		code = json_read(servable_text, strlen(servable_text), JSON_DEPTH, "servable", &servable, err);
 	if (code == ERR_OK && (!json_is_object(description) || !json_is_object(servable)))
-		code = err_set(err, ERR_INVALID_ARGUMENT, "the describing blocks and the servable block must be objects");
+		code = err_set(err, ERR_INVALID_ARGUMENT,
+			       "the describing blocks and the servable block must be objects");
 	if (code == ERR_OK)
 		code = index_remove(connection, version, err);
 	if (code != ERR_OK)

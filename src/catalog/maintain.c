@@ -10,7 +10,7 @@
 static enum err_code copy(struct connection *from, const char *path, struct err *err)
 {
 	sqlite3 *to = NULL;
-	int code = sqlite3_open_v2(path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	int code = sqlite3_open_v2(path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (code == SQLITE_OK) {
 		sqlite3_backup *backup = sqlite3_backup_init(to, "main", from->db, "main");
 		if (backup) {
@@ -56,7 +56,9 @@ enum err_code catalog_backup(struct catalog *catalog, const char *path, struct e
 	enum err_code code = store_read_begin(catalog, &connection, err);
 	if (code != ERR_OK)
 		return code;
-	code = copy(connection, temporary, err);
+	code = store_make_file(temporary, err);
+	if (code == ERR_OK)
+		code = copy(connection, temporary, err);
 	store_read_end(catalog, connection);
 	if (code == ERR_OK)
 		code = publish_copy(temporary, path, err);
@@ -109,9 +111,11 @@ enum err_code catalog_check(struct catalog *catalog, struct err *err)
 	if (code != ERR_OK)
 		return code;
 	/* The full-text indexes against what they index; written as an insert, changes nothing. */
-	code = store_run(connection, "INSERT INTO version_search(version_search) VALUES('integrity-check')", NO_BINDS, err);
+	code = store_run(connection, "INSERT INTO version_search(version_search) VALUES('integrity-check')", NO_BINDS,
+			 err);
 	if (code == ERR_OK)
-		code = store_run(connection, "INSERT INTO field_search(field_search, rank) VALUES('integrity-check', 1)", NO_BINDS,
+		code = store_run(connection,
+				 "INSERT INTO field_search(field_search, rank) VALUES('integrity-check', 1)", NO_BINDS,
 				 err);
 	return store_write_end(catalog, connection, code, err);
 }

@@ -15,7 +15,8 @@ static enum err_code check_row(const struct version_row *row, struct err *err)
 	if (!name_is_servable(str_of(row->name)))
 		return err_set(err, ERR_INVALID_ARGUMENT, "'%s' cannot be a servable's name", row->name);
 	if (!digest_parse(row->digest, strlen(row->digest), &digest))
-		return err_set(err, ERR_INVALID_ARGUMENT, "'%s' is not a digest: %d hexadecimal digits", row->digest, SHA256_HEX);
+		return err_set(err, ERR_INVALID_ARGUMENT, "'%s' is not a digest: %d hexadecimal digits", row->digest,
+			       SHA256_HEX);
 	return ERR_OK;
 }
 
@@ -24,9 +25,9 @@ static enum err_code check_row(const struct version_row *row, struct err *err)
 static enum err_code claim_servable(struct connection *connection, const struct version_row *row, int64_t *ret_id,
 				    bool *ret_bare, struct err *err)
 {
-	enum err_code code = store_run(connection,
-				       "INSERT INTO servable(owner, name, created_ms) VALUES(?1, ?2, ?3) ON CONFLICT DO NOTHING",
-				       BINDS(bind_text(row->owner), bind_text(row->name), bind_int(clock_wall_ms())), err);
+	enum err_code code = store_run(
+		connection, "INSERT INTO servable(owner, name, created_ms) VALUES(?1, ?2, ?3) ON CONFLICT DO NOTHING",
+		BINDS(bind_text(row->owner), bind_text(row->name), bind_int(clock_wall_ms())), err);
 	if (code == ERR_OK)
 		code = store_get_int(connection, "SELECT id FROM servable WHERE owner = ?1 AND name = ?2",
 				     BINDS(bind_text(row->owner), bind_text(row->name)), ret_id, err);
@@ -51,11 +52,11 @@ static enum err_code put_blobs(struct connection *connection, int64_t version, c
 		return store_run(connection, "INSERT OR IGNORE INTO version_blob(version, digest) VALUES(?1, ?2)",
 				 BINDS(bind_int(version), bind_text(text)), err);
 	if (json_is_array(json)) {
-		json_array_foreach((json_t *)(uintptr_t)json, i, value)
+		json_array_foreach ((json_t *)(uintptr_t)json, i, value)
 			if (code == ERR_OK)
 				code = put_blobs(connection, version, value, err);
 	} else if (json_is_object(json)) {
-		json_object_foreach((json_t *)(uintptr_t)json, member, value)
+		json_object_foreach ((json_t *)(uintptr_t)json, member, value)
 			if (code == ERR_OK)
 				code = put_blobs(connection, version, value, err);
 	}
@@ -73,20 +74,21 @@ static enum err_code write_blobs(struct connection *connection, int64_t version,
 	return code == ERR_OK ? put_blobs(connection, version, files, err) : code;
 }
 
-static enum err_code insert_version(struct connection *connection, int64_t servable, struct version_row *row, int64_t *ret_id,
-				    struct err *err)
+static enum err_code insert_version(struct connection *connection, int64_t servable, struct version_row *row,
+				    int64_t *ret_id, struct err *err)
 {
 	int64_t number = 0, published_ms = row->published_ms ? row->published_ms : clock_wall_ms();
-	enum err_code code = store_get_int(connection,
-					   "UPDATE servable SET last_number = last_number + 1 WHERE id = ?1 RETURNING last_number",
-					   BINDS(bind_int(servable)), &number, err);
+	enum err_code code = store_get_int(
+		connection, "UPDATE servable SET last_number = last_number + 1 WHERE id = ?1 RETURNING last_number",
+		BINDS(bind_int(servable)), &number, err);
 	if (code == ERR_OK)
 		code = store_run(connection,
-				 "INSERT INTO version(servable, number, digest, manifest, block, serving, publisher, published_ms)"
+				 "INSERT INTO version(servable, number, digest, manifest, block, serving, publisher,"
+				 " published_ms)"
 				 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-				 BINDS(bind_int(servable), bind_int(number), bind_text(row->digest), bind_text(row->manifest),
-				       bind_text(row->servable), bind_text(row->serving), bind_text(row->publisher),
-				       bind_int(published_ms)),
+				 BINDS(bind_int(servable), bind_int(number), bind_text(row->digest),
+				       bind_text(row->manifest), bind_text(row->servable), bind_text(row->serving),
+				       bind_text(row->publisher), bind_int(published_ms)),
 				 err);
 	if (code != ERR_OK)
 		return code;
@@ -97,14 +99,14 @@ static enum err_code insert_version(struct connection *connection, int64_t serva
 }
 
 /* The version that has this digest already, removed or not: visible again, and served as was just tested. */
-static enum err_code revive_version(struct connection *connection, int64_t servable, struct version_row *row, int64_t *ret_id,
-				    struct err *err)
+static enum err_code revive_version(struct connection *connection, int64_t servable, struct version_row *row,
+				    int64_t *ret_id, struct err *err)
 {
 	_cleanup_query_ sqlite3_stmt *stmt = NULL;
 	bool found = false;
-	enum err_code code = store_query(connection,
-					 "SELECT id, number, published_ms FROM version WHERE servable = ?1 AND digest = ?2",
-					 BINDS(bind_int(servable), bind_text(row->digest)), &stmt, err);
+	enum err_code code = store_query(
+		connection, "SELECT id, number, published_ms FROM version WHERE servable = ?1 AND digest = ?2",
+		BINDS(bind_int(servable), bind_text(row->digest)), &stmt, err);
 	if (code == ERR_OK)
 		code = store_step(connection, stmt, &found, err);
 	if (code != ERR_OK || !found)
@@ -126,13 +128,15 @@ static enum err_code write_description(struct connection *connection, int64_t ve
 					   BINDS(bind_int(version), bind_text(content)), &same, err);
 	if (code != ERR_OK || same)
 		return code;
-	code = store_run(connection, "UPDATE version SET revision = revision + 1 WHERE id = ?1", BINDS(bind_int(version)), err);
+	code = store_run(connection, "UPDATE version SET revision = revision + 1 WHERE id = ?1",
+			 BINDS(bind_int(version)), err);
 	if (code == ERR_OK)
-		code = store_run(connection,
-				 "INSERT INTO description(version, revision, content, author, created_ms)"
-				 " SELECT id, revision, ?2, ?3, ?4 FROM version WHERE id = ?1",
-				 BINDS(bind_int(version), bind_text(content), bind_text(author), bind_int(clock_wall_ms())),
-				 err);
+		code = store_run(
+			connection,
+			"INSERT INTO description(version, revision, content, author, created_ms)"
+			" SELECT id, revision, ?2, ?3, ?4 FROM version WHERE id = ?1",
+			BINDS(bind_int(version), bind_text(content), bind_text(author), bind_int(clock_wall_ms())),
+			err);
 	return code;
 }
 
@@ -144,8 +148,8 @@ static enum err_code update_newest(struct connection *connection, int64_t servab
 			 BINDS(bind_int(servable)), err);
 }
 
-static enum err_code add(struct connection *connection, struct version_row *row, const char *task, const char *task_result,
-			 struct err *err)
+static enum err_code add(struct connection *connection, struct version_row *row, const char *task,
+			 const char *task_result, struct err *err)
 {
 	int64_t servable = 0, version = 0;
 	bool bare = false;
@@ -167,8 +171,8 @@ static enum err_code add(struct connection *connection, struct version_row *row,
 	return code;
 }
 
-enum err_code catalog_version_add(struct catalog *catalog, struct version_row *row, const char *task, const char *task_result,
-				  struct err *err)
+enum err_code catalog_version_add(struct catalog *catalog, struct version_row *row, const char *task,
+				  const char *task_result, struct err *err)
 {
 	struct connection *connection;
 	enum err_code code = check_row(row, err);
@@ -211,9 +215,10 @@ static enum err_code remove_one(struct connection *connection, int64_t servable,
 				 " ON v.servable = a.servable AND v.number = a.number WHERE v.id = ?1",
 				 BINDS(bind_int(version), bind_text(by), bind_int(now)), err);
 	if (code == ERR_OK)
-		code = store_run(connection,
-				 "DELETE FROM alias WHERE servable = ?1 AND number = (SELECT number FROM version WHERE id = ?2)",
-				 BINDS(bind_int(servable), bind_int(version)), err);
+		code = store_run(
+			connection,
+			"DELETE FROM alias WHERE servable = ?1 AND number = (SELECT number FROM version WHERE id = ?2)",
+			BINDS(bind_int(servable), bind_int(version)), err);
 	if (code == ERR_OK)
 		code = index_remove(connection, version, err);
 	return code == ERR_OK ? update_newest(connection, servable, err) : code;
@@ -277,5 +282,6 @@ enum err_code catalog_description_set(struct catalog *catalog, const char *owner
 	enum err_code code = store_write_begin(catalog, &connection, err);
 	if (code != ERR_OK)
 		return code;
-	return store_write_end(catalog, connection, describe(connection, owner, name, number, description, by, err), err);
+	return store_write_end(catalog, connection, describe(connection, owner, name, number, description, by, err),
+			       err);
 }

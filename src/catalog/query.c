@@ -7,14 +7,14 @@ struct parser {
 	char *scratch; /* room for the whole text */
 	size_t nodes;
 	int depth;
-	bool keep_small; /* small words count */
+	bool keep_small;  /* small words count */
 	bool passed_over; /* a small word did not count */
 	struct err *err;
 };
 
 #define SMALL_WORD_MAX 4 /* bytes */
-static const char *const small_words[] = { "a", "an", "and", "are", "as", "at", "by", "for", "from", "in", "is", "of",
-					    "on", "or", "that", "the", "to", "with" };
+static const char *const small_words[] = { "a",	 "an", "and", "are", "as", "at",   "by",  "for", "from",
+					   "in", "is", "of",  "on",  "or", "that", "the", "to",	 "with" };
 
 size_t query_place(const char *query, size_t byte)
 {
@@ -45,7 +45,9 @@ static size_t quote_len(const char *text)
 {
 	if (*text == '"')
 		return 1;
-	return strncmp(text, "\u201c", 3) == 0 || strncmp(text, "\u201d", 3) == 0 || strncmp(text, "\u201e", 3) == 0 ? 3 : 0;
+	return strncmp(text, "\u201c", 3) == 0 || strncmp(text, "\u201d", 3) == 0 || strncmp(text, "\u201e", 3) == 0 ?
+		       3 :
+		       0;
 }
 
 /* Characters beyond ASCII that the tokenizer passes over: punctuation and spaces of the common blocks. */
@@ -58,8 +60,8 @@ static bool is_separator(const char *text)
 	if (s[0] == 0xC3)
 		return s[1] == 0x97 || s[1] == 0xB7; /* times, divided by */
 	if (s[0] == 0xE2) /* U+2000 to U+206F, and arrows, operators, shapes: U+2190 to U+23FF, U+2500 to U+2BFF */
-		return s[1] == 0x80 || (s[1] == 0x81 && s[2] < 0xB0) || (s[1] >= 0x86 && s[1] <= 0x8F && (s[1] > 0x86 || s[2] >= 0x90)) ||
-		       (s[1] >= 0x94 && s[1] < 0xB0);
+		return s[1] == 0x80 || (s[1] == 0x81 && s[2] < 0xB0) ||
+		       (s[1] >= 0x86 && s[1] <= 0x8F && (s[1] > 0x86 || s[2] >= 0x90)) || (s[1] >= 0x94 && s[1] < 0xB0);
 	return s[0] == 0xE3 && s[1] == 0x80 && s[2] < 0x84; /* ideographic comma, full stop */
 }
 
@@ -87,7 +89,8 @@ static struct query_node *new_node(struct parser *p, enum query_node_kind kind, 
 	return node;
 }
 
-static struct query_node *join(struct parser *p, enum query_node_kind kind, struct query_node *left, struct query_node *right)
+static struct query_node *join(struct parser *p, enum query_node_kind kind, struct query_node *left,
+			       struct query_node *right)
 {
 	if (!left || !right)
 		return left ? left : right;
@@ -211,9 +214,10 @@ static struct query_node *bare_word(struct parser *p, const struct query_field *
 struct query_node *query_term(struct arena *arena, const char *field, const char *text)
 {
 	struct parser p = { .arena = arena };
-	if (!text)
+	if (!text || !*text)
 		return NULL;
-	return words_node(&p, query_field_find(arena, field, strlen(field)), arena_strndup(arena, text, strlen(text)), false, 0);
+	return words_node(&p, query_field_find(arena, field, strlen(field)), arena_strndup(arena, text, strlen(text)),
+			  false, 0);
 }
 
 static enum err_code parse_or(struct parser *p, const struct query_field *field, struct query_node **ret);
@@ -222,7 +226,8 @@ static enum err_code parse_group(struct parser *p, const struct query_field *fie
 {
 	size_t start = p->at++;
 	if (++p->depth > QUERY_DEPTH_MAX)
-		return err_set(p->err, ERR_OUT_OF_RANGE, "search: parentheses are nested deeper than %d", QUERY_DEPTH_MAX);
+		return err_set(p->err, ERR_OUT_OF_RANGE, "search: parentheses are nested deeper than %d",
+			       QUERY_DEPTH_MAX);
 	enum err_code code = parse_or(p, field, ret);
 	if (code != ERR_OK)
 		return code;
@@ -236,7 +241,8 @@ static enum err_code parse_group(struct parser *p, const struct query_field *fie
 static enum err_code bad_range(struct parser *p, size_t start)
 {
 	refuse(p, start, "the range is not complete");
-	err_advise(p->err, "write published:[2024-01-01 TO 2024-12-31]; '*' leaves an end open, { } leave the ends out");
+	err_advise(p->err,
+		   "write published:[2024-01-01 TO 2024-12-31]; '*' leaves an end open, { } leave the ends out");
 	return ERR_INVALID_ARGUMENT;
 }
 
@@ -311,7 +317,8 @@ static enum err_code parse_phrase(struct parser *p, const struct query_field *fi
 }
 
 /* What stands behind "field:". */
-static enum err_code parse_value(struct parser *p, const struct query_field *field, size_t start, struct query_node **ret)
+static enum err_code parse_value(struct parser *p, const struct query_field *field, size_t start,
+				 struct query_node **ret)
 {
 	skip_blanks(p);
 	char c = p->text[p->at];
@@ -345,9 +352,10 @@ static size_t field_len(const char *text)
 
 static enum err_code unknown_field(struct parser *p, size_t len)
 {
-	err_set(p->err, ERR_INVALID_ARGUMENT, "search: at character %zu: there is no field '%.*s'", query_place(p->text, p->at),
-		(int)MIN(len, (size_t)64), p->text + p->at);
-	err_advise(p->err, "the fields are %s; put the text in quotation marks if the ':' belongs to it", query_field_names());
+	err_set(p->err, ERR_INVALID_ARGUMENT, "search: at character %zu: there is no field '%.*s'",
+		query_place(p->text, p->at), (int)MIN(len, (size_t)64), p->text + p->at);
+	err_advise(p->err, "the fields are %s; put the text in quotation marks if the ':' belongs to it",
+		   query_field_names());
 	return ERR_INVALID_ARGUMENT;
 }
 
@@ -397,7 +405,8 @@ static enum err_code parse_not(struct parser *p, const struct query_field *field
 	if (!c || c == ')')
 		return ERR_OK;
 	struct query_node *node = NULL;
-	enum err_code code = skip && keyword(p, "NOT", NULL) ? refuse(p, p->at, "NOT stands twice") : parse_primary(p, field, &node);
+	enum err_code code =
+		skip && keyword(p, "NOT", NULL) ? refuse(p, p->at, "NOT stands twice") : parse_primary(p, field, &node);
 	if (code != ERR_OK)
 		return code;
 	if (node && skip) {
@@ -426,7 +435,8 @@ static enum err_code parse_and(struct parser *p, const struct query_field *field
 			return code;
 		all = join(p, QUERY_AND, all, node);
 		if (p->nodes > QUERY_NODES_MAX)
-			return err_set(p->err, ERR_OUT_OF_RANGE, "search: more than %d words and fields", QUERY_NODES_MAX);
+			return err_set(p->err, ERR_OUT_OF_RANGE, "search: more than %d words and fields",
+				       QUERY_NODES_MAX);
 		skip_blanks(p);
 		size_t place = p->at, skip = keyword(p, "AND", "&&");
 		p->at += skip;

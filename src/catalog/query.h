@@ -19,12 +19,12 @@
 #define QUERY_DEPTH_MAX 32  /* of parentheses */
 
 enum query_field_kind {
-	QUERY_COLUMN,	 /* words of one column of version_search */
-	QUERY_EXACT,	 /* the whole of an SQL column, whatever its case */
-	QUERY_NAME,	 /* a servable's name or owner/name */
-	QUERY_NUMBER,	 /* version number */
-	QUERY_TIME,	 /* when it was published */
-	QUERY_PATH,	 /* words of one value in the describing blocks */
+	QUERY_COLUMN, /* words of one column of version_search */
+	QUERY_EXACT,  /* the whole of an SQL column, whatever its case */
+	QUERY_NAME,   /* a servable's name or owner/name */
+	QUERY_NUMBER, /* version number */
+	QUERY_TIME,   /* when it was published */
+	QUERY_PATH,   /* words of one value in the describing blocks */
 };
 
 struct query_field {
@@ -49,7 +49,7 @@ struct query_node {
 /* Everything is in the arena. *ret is NULL for a query that asks for nothing in particular. ERR_INVALID_ARGUMENT with
  * the place; ERR_OUT_OF_RANGE past the limits above. */
 must_check enum err_code query_parse(struct arena *arena, const char *text, struct query_node **ret, struct err *err);
-/* A node as field:"text" makes it; `field` is a known one. NULL text: NULL. */
+/* A node as field:"text" makes it; `field` is a known one. NULL or "": NULL. */
 struct query_node *query_term(struct arena *arena, const char *field, const char *text);
 /* Both, where both are there. */
 struct query_node *query_both(struct arena *arena, struct query_node *left, struct query_node *right);

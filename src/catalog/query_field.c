@@ -4,8 +4,8 @@
 
 #include <strings.h>
 
-#define DOI_PATHS                                                                              \
-	"datacite.identifier.identifier datacite.relatedIdentifiers.relatedIdentifier"         \
+#define DOI_PATHS                                                                                                      \
+	"datacite.identifier.identifier datacite.relatedIdentifiers.relatedIdentifier"                                 \
 	" datacite.alternateIdentifiers.alternateIdentifier dlhub.doi"
 
 static const struct query_field fields[] = {
@@ -71,6 +71,6 @@ const struct query_field *query_field_find(struct arena *arena, const char *name
 
 const char *query_field_names(void)
 {
-	return "name, owner, type, domain, author, title, description, subject, method, doi, publisher, version, published,"
-	       " year, and any path in the describing blocks such as datacite.creators.familyName";
+	return "name, owner, type, domain, author, title, description, subject, method, doi, publisher, version,"
+	       " published, year, and any path in the describing blocks such as datacite.creators.familyName";
 }

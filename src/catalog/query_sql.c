@@ -21,8 +21,8 @@ size_t query_bind(struct query_sql *sql, struct bind bind)
 
 static enum err_code refuse(struct query_sql *sql, const struct query_node *node, struct err *err, const char *what)
 {
-	return err_set(err, ERR_INVALID_ARGUMENT, "search: at character %zu: field '%s': %s", query_place(sql->query, node->place),
-		       node->field->name, what);
+	return err_set(err, ERR_INVALID_ARGUMENT, "search: at character %zu: field '%s': %s",
+		       query_place(sql->query, node->place), node->field->name, what);
 }
 
 /* --- full text --- */
@@ -134,8 +134,9 @@ static void put_paths(struct query_sql *sql, const struct query_field *field)
 /* People copy DOIs as addresses. */
 static const char *without_resolver(const char *text)
 {
-	static const char *const prefixes[] = { "https://doi.org/", "http://doi.org/", "https://dx.doi.org/",
-						 "http://dx.doi.org/", "doi:", "DOI:" };
+	static const char *const prefixes[] = {
+		"https://doi.org/", "http://doi.org/", "https://dx.doi.org/", "http://dx.doi.org/", "doi:", "DOI:"
+	};
 	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
 		if (str_starts(text, prefixes[i]))
 			return text + strlen(prefixes[i]);
@@ -148,10 +149,12 @@ static void put_path_words(struct query_sql *sql, const struct query_node *node)
 	if (strcmp(node->field->name, "doi") == 0)
 		value.text = without_resolver(node->text);
 	if (query_has_word(value.text)) {
-		buf_puts(&sql->where, "v.id IN (SELECT f.version FROM field_search JOIN version_field f ON f.id = field_search.rowid"
-				      " WHERE ");
+		buf_puts(&sql->where,
+			 "v.id IN (SELECT f.version FROM field_search JOIN version_field f ON f.id = field_search.rowid"
+			 " WHERE ");
 		put_paths(sql, node->field);
-		buf_printf(&sql->where, " AND field_search MATCH ?%zu)", query_bind(sql, bind_text(phrase(sql, &value))));
+		buf_printf(&sql->where, " AND field_search MATCH ?%zu)",
+			   query_bind(sql, bind_text(phrase(sql, &value))));
 		return;
 	}
 	buf_puts(&sql->where, "v.id IN (SELECT f.version FROM version_field f WHERE ");
@@ -235,17 +238,20 @@ static bool read_time(const char *text, int64_t *ret_first, int64_t *ret_end)
 static enum err_code put_time_range(struct query_sql *sql, const struct query_node *node, struct err *err)
 {
 	int64_t first = 0, end = 0;
-	const char *const bad = "a time is written 2024, 2024-06, 2024-06-30, 2024-06-30T12:00:00Z or in milliseconds since 1970";
+	const char *const bad =
+		"a time is written 2024, 2024-06, 2024-06-30, 2024-06-30T12:00:00Z or in milliseconds since 1970";
 	buf_puts(&sql->where, "(1");
 	if (node->text) {
 		if (!read_time(node->text, &first, &end))
 			return refuse(sql, node, err, bad);
-		buf_printf(&sql->where, " AND v.published_ms >= ?%zu", query_bind(sql, bind_int(node->above ? end : first)));
+		buf_printf(&sql->where, " AND v.published_ms >= ?%zu",
+			   query_bind(sql, bind_int(node->above ? end : first)));
 	}
 	if (node->upper) {
 		if (!read_time(node->upper, &first, &end))
 			return refuse(sql, node, err, bad);
-		buf_printf(&sql->where, " AND v.published_ms < ?%zu", query_bind(sql, bind_int(node->below ? first : end)));
+		buf_printf(&sql->where, " AND v.published_ms < ?%zu",
+			   query_bind(sql, bind_int(node->below ? first : end)));
 	}
 	buf_putc(&sql->where, ')');
 	return ERR_OK;
@@ -262,16 +268,19 @@ static bool read_number(const char *text, double *ret)
 	return !*end && isfinite(*ret);
 }
 
-static enum err_code put_number_range(struct query_sql *sql, const struct query_node *node, const char *column, struct err *err)
+static enum err_code put_number_range(struct query_sql *sql, const struct query_node *node, const char *column,
+				      struct err *err)
 {
 	double low = 0, high = 0;
 	if ((node->text && !read_number(node->text, &low)) || (node->upper && !read_number(node->upper, &high)))
 		return refuse(sql, node, err, "the ends of its range are numbers");
 	buf_puts(&sql->where, "(1");
 	if (node->text)
-		buf_printf(&sql->where, " AND %s %s ?%zu", column, node->above ? ">" : ">=", query_bind(sql, bind_real(low)));
+		buf_printf(&sql->where, " AND %s %s ?%zu", column,
+			   node->above ? ">" : ">=", query_bind(sql, bind_real(low)));
 	if (node->upper)
-		buf_printf(&sql->where, " AND %s %s ?%zu", column, node->below ? "<" : "<=", query_bind(sql, bind_real(high)));
+		buf_printf(&sql->where, " AND %s %s ?%zu", column,
+			   node->below ? "<" : "<=", query_bind(sql, bind_real(high)));
 	buf_putc(&sql->where, ')');
 	return ERR_OK;
 }
@@ -281,7 +290,8 @@ static enum err_code put_path_range(struct query_sql *sql, const struct query_no
 {
 	double number;
 	enum err_code code = ERR_OK;
-	bool numbers = (!node->text || read_number(node->text, &number)) && (!node->upper || read_number(node->upper, &number));
+	bool numbers = (!node->text || read_number(node->text, &number)) &&
+		       (!node->upper || read_number(node->upper, &number));
 	buf_puts(&sql->where, "v.id IN (SELECT f.version FROM version_field f WHERE ");
 	put_paths(sql, node->field);
 	buf_puts(&sql->where, " AND ");
@@ -291,14 +301,15 @@ static enum err_code put_path_range(struct query_sql *sql, const struct query_no
 	} else {
 		buf_puts(&sql->where, "(1");
 		if (node->text)
-			buf_printf(&sql->where, " AND f.value %s ?%zu COLLATE NOCASE", node->above ? ">" : ">=",
-				   query_bind(sql, bind_text(node->text)));
+			buf_printf(&sql->where, " AND f.value %s ?%zu COLLATE NOCASE",
+				   node->above ? ">" : ">=", query_bind(sql, bind_text(node->text)));
 		if (node->upper) {
 			size_t at = query_bind(sql, bind_text(node->upper));
 			if (node->below)
 				buf_printf(&sql->where, " AND f.value < ?%zu COLLATE NOCASE", at);
 			else
-				buf_printf(&sql->where, " AND substr(f.value, 1, length(?%zu)) <= ?%zu COLLATE NOCASE", at, at);
+				buf_printf(&sql->where, " AND substr(f.value, 1, length(?%zu)) <= ?%zu COLLATE NOCASE",
+					   at, at);
 		}
 		buf_putc(&sql->where, ')');
 	}
@@ -327,12 +338,15 @@ static enum err_code put_range(struct query_sql *sql, const struct query_node *n
 
 static enum err_code put_words(struct query_sql *sql, const struct query_node *node, struct err *err)
 {
-	struct query_node same = { .kind = QUERY_RANGE, .field = node->field, .text = node->text, .upper = node->text,
-				   .place = node->place };
+	struct query_node same = {
+		.kind = QUERY_RANGE, .field = node->field, .text = node->text, .upper = node->text, .place = node->place
+	};
 	bool any = node->prefix && !*node->text;
 	switch (node->field->kind) {
 	case QUERY_COLUMN: /* without a word in it: is_full_text() took the others */
-		buf_printf(&sql->where, any ? "coalesce((SELECT length(x.%s) FROM version_search x WHERE x.rowid = v.id), 0) > 1" : "0",
+		buf_printf(&sql->where,
+			   any ? "coalesce((SELECT length(x.%s) FROM version_search x WHERE x.rowid = v.id), 0) > 1" :
+				 "0",
 			   node->field->target);
 		return ERR_OK;
 	case QUERY_EXACT:
@@ -390,8 +404,8 @@ static enum err_code put_top(struct query_sql *sql, const struct query_node *nod
 	return put_node(sql, node, err);
 }
 
-enum err_code query_compile(struct arena *arena, const char *query, const struct query_node *node, struct query_sql *ret,
-			    struct err *err)
+enum err_code query_compile(struct arena *arena, const char *query, const struct query_node *node,
+			    struct query_sql *ret, struct err *err)
 {
 	struct query_sql sql = { .arena = arena, .query = query };
 	struct buf match;

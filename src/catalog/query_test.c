@@ -27,8 +27,8 @@ static void draw(const struct query_node *node, struct buf *out)
 			   node->prefix ? "*" : "");
 		break;
 	case QUERY_RANGE:
-		buf_printf(out, "%s%c%s,%s%c", node->field->name, node->above ? '{' : '[', node->text ? node->text : "-",
-			   node->upper ? node->upper : "-", node->below ? '}' : ']');
+		buf_printf(out, "%s%c%s,%s%c", node->field->name, node->above ? '{' : '[',
+			   node->text ? node->text : "-", node->upper ? node->upper : "-", node->below ? '}' : ']');
 		break;
 	}
 }
@@ -42,6 +42,8 @@ static const struct {
 	{ "iris forest", "(<iris>&<forest>)" },
 	{ "x OR y z", "(<x>|(<y>&<z>))" },
 	{ "x AND y OR z", "((<x>&<y>)|<z>)" },
+	{ "x AND NOT y", "(<x>&!<y>)" },
+	{ "(dlhub.owner:ann AND dlhub.name:\"iris\")", "(dlhub.owner=<ann>&dlhub.name=<iris>)" },
 	{ "x && y || z", "((<x>&<y>)|<z>)" },
 	{ "(x OR y) z", "((<x>|<y>)&<z>)" },
 	{ "x NOT y", "(<x>&!<y>)" },

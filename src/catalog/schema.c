@@ -34,8 +34,8 @@ static const char format_1[] =
 	"  id INTEGER PRIMARY KEY,"
 	"  owner TEXT NOT NULL,"
 	"  name TEXT NOT NULL,"
-	"  last_number INTEGER NOT NULL DEFAULT 0," /* of any version ever */
-	"  newest INTEGER,"			    /* id of the newest version that is not removed */
+	"  last_number INTEGER NOT NULL DEFAULT 0,"	 /* of any version ever */
+	"  newest INTEGER,"				 /* id of the newest version that is not removed */
 	"  run_limited INTEGER NOT NULL DEFAULT 0,"	 /* has a run list of its own */
 	"  download_limited INTEGER NOT NULL DEFAULT 0," /* has a download list of its own */
 	"  created_ms INTEGER NOT NULL,"
@@ -58,7 +58,7 @@ static const char format_1[] =
 	"  published_ms INTEGER NOT NULL,"
 	"  removed_ms INTEGER NOT NULL DEFAULT 0," /* 0: not removed */
 	"  removed_by TEXT,"
-	"  revision INTEGER NOT NULL DEFAULT 0," /* newest of its descriptions */
+	"  revision INTEGER NOT NULL DEFAULT 0,"	       /* newest of its descriptions */
 	"  title TEXT, type TEXT, summary TEXT, domains TEXT," /* what a list of results shows */
 	"  serving TEXT NOT NULL,"
 	"  block TEXT NOT NULL," /* servable */

@@ -18,6 +18,9 @@ static void test_new_file(void **state)
 	assert_int_equal(pragma(c, "PRAGMA foreign_keys"), 1);
 	assert_int_equal(pragma(c, "PRAGMA synchronous"), 2);
 	assert_int_equal(pragma(c, "SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'"), 1);
+	struct stat st;
+	assert_int_equal(stat(f->catalog->path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600); /* digests of tokens are in it */
 	assert_ok(catalog_check(f->catalog, err));
 }
 
@@ -87,5 +90,6 @@ static void test_older_is_migrated(void **state)
 	assert_ok(schema_apply(c, future, ARRAY_SIZE(future), err)); /* nothing left to do */
 }
 
-TEST_MAIN(TEST_IN_CATALOG(test_new_file), TEST_IN_CATALOG(test_newer_is_refused), TEST_IN_CATALOG(test_stranger_is_refused),
-	  TEST_IN_CATALOG(test_garbage_is_refused), TEST_IN_CATALOG(test_older_is_migrated))
+TEST_MAIN(TEST_IN_CATALOG(test_new_file), TEST_IN_CATALOG(test_newer_is_refused),
+	  TEST_IN_CATALOG(test_stranger_is_refused), TEST_IN_CATALOG(test_garbage_is_refused),
+	  TEST_IN_CATALOG(test_older_is_migrated))

@@ -8,7 +8,7 @@
 #include "catalog/query.h"
 
 #define PAGE_DEFAULT 20
-#define FILTER_BYTES_MAX 1000  /* of type, owner and domain */
+#define FILTER_BYTES_MAX 1000 /* of type, owner and domain */
 #define ARENA_CEILING ((size_t)4 << 20)
 #define PROGRESS_STEPS 1000 /* of SQLite's machine between two looks at the clock: well under a millisecond */
 
@@ -25,7 +25,8 @@ static int on_progress(void *context)
 	return clock_ns() >= search->deadline_ns;
 }
 
-/* ["public", "signed-in", "user:ann", …] and ["ann", …]: the entries that admit, and the owners that are, the principal. */
+/* ["public", "signed-in", "user:ann", …] and ["ann", …]: the entries that admit, and the owners that are, the
+ * principal. */
 static void gather_names(struct arena *arena, const struct principal *principal, const char **ret_entries,
 			 const char **ret_owners)
 {
@@ -55,7 +56,8 @@ static enum err_code put_access(struct search *search, const struct principal *p
 	buf_printf(&search->text,
 		   " AND (s.owner IN (SELECT value FROM json_each(?%zu)) OR EXISTS(SELECT 1 FROM access_entry a"
 		   " WHERE a.servable = s.id AND a.purpose = %d AND a.entry IN (SELECT value FROM json_each(?%zu))))",
-		   query_bind(&search->sql, bind_text(owners)), ACCESS_VISIBLE, query_bind(&search->sql, bind_text(entries)));
+		   query_bind(&search->sql, bind_text(owners)), ACCESS_VISIBLE,
+		   query_bind(&search->sql, bind_text(entries)));
 	return ERR_OK;
 }
 
@@ -63,8 +65,9 @@ static enum err_code put_access(struct search *search, const struct principal *p
 static enum err_code put_source(struct search *search, const struct search_query *query, struct err *err)
 {
 	struct query_sql *sql = &search->sql;
-	buf_puts(&search->text, sql->match ? " FROM version_search CROSS JOIN version v ON v.id = version_search.rowid" :
-					     " FROM version v");
+	buf_puts(&search->text, sql->match ?
+					" FROM version_search CROSS JOIN version v ON v.id = version_search.rowid" :
+					" FROM version v");
 	buf_puts(&search->text, " JOIN servable s ON s.id = v.servable WHERE v.removed_ms = 0");
 	if (sql->match)
 		buf_printf(&search->text, " AND version_search MATCH ?%zu", query_bind(sql, bind_text(sql->match)));
@@ -81,7 +84,8 @@ static enum err_code run_count(struct search *search, int64_t *ret_total, struct
 	sqlite3_stmt *stmt = NULL;
 	bool row = false;
 	_cleanup_free_ char *text = xasprintf("SELECT count(*)%s", search->text.data);
-	enum err_code code = store_prepare(search->connection, text, search->sql.binds, search->sql.bind_count, &stmt, err);
+	enum err_code code =
+		store_prepare(search->connection, text, search->sql.binds, search->sql.bind_count, &stmt, err);
 	if (code == ERR_OK)
 		code = store_step(search->connection, stmt, &row, err);
 	if (code == ERR_OK)
@@ -103,9 +107,9 @@ static json_t *item_of(sqlite3_stmt *stmt)
 	json_t *domains = domains_text ? json_loads(domains_text, 0, NULL) : NULL;
 	clock_format_rfc3339(sqlite3_column_int64(stmt, 7), published);
 	return json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "name", text_value(stmt, 0), "version",
-			 (json_int_t)sqlite3_column_int64(stmt, 1), "title", text_value(stmt, 2), "type", text_value(stmt, 3),
-			 "owner", text_value(stmt, 4), "domains", domains ? domains : json_array(), "description",
-			 text_value(stmt, 6), "published", published, "digest", text_value(stmt, 8));
+			 (json_int_t)sqlite3_column_int64(stmt, 1), "title", text_value(stmt, 2), "type",
+			 text_value(stmt, 3), "owner", text_value(stmt, 4), "domains", domains ? domains : json_array(),
+			 "description", text_value(stmt, 6), "published", published, "digest", text_value(stmt, 8));
 }
 
 /* Name and title weigh most. The order of columns is that of version_search in schema.c: name, title, owner, creators,
@@ -118,7 +122,8 @@ static enum err_code run_page(struct search *search, const struct search_query *
 	sqlite3_stmt *stmt = NULL;
 	bool row = true;
 	size_t whole = query_bind(&search->sql, bind_text(query->text ? query->text : ""));
-	size_t limit_at = query_bind(&search->sql, bind_int(limit)), offset_at = query_bind(&search->sql, bind_int(query->offset));
+	size_t limit_at = query_bind(&search->sql, bind_int(limit)),
+	       offset_at = query_bind(&search->sql, bind_int(query->offset));
 	/* Whoever types a servable's whole name means it. */
 	_cleanup_free_ char *text =
 		xasprintf("SELECT s.owner || '/' || s.name, v.number, v.title, v.type, s.owner, v.domains, v.summary,"
@@ -126,7 +131,8 @@ static enum err_code run_page(struct search *search, const struct search_query *
 			  " OR s.owner || '/' || s.name = ?%zu COLLATE NOCASE DESC, %sv.published_ms DESC, v.id DESC"
 			  " LIMIT ?%zu OFFSET ?%zu",
 			  search->text.data, whole, whole, search->sql.match ? SCORE ", " : "", limit_at, offset_at);
-	enum err_code code = store_prepare(search->connection, text, search->sql.binds, search->sql.bind_count, &stmt, err);
+	enum err_code code =
+		store_prepare(search->connection, text, search->sql.binds, search->sql.bind_count, &stmt, err);
 	while (code == ERR_OK) {
 		code = store_step(search->connection, stmt, &row, err);
 		if (code != ERR_OK || !row)
@@ -144,8 +150,8 @@ static enum err_code run_page(struct search *search, const struct search_query *
 	return code;
 }
 
-static enum err_code run_both(struct catalog *catalog, struct search *search, const struct search_query *query, int64_t limit,
-			      json_t **ret, struct err *err)
+static enum err_code run_both(struct catalog *catalog, struct search *search, const struct search_query *query,
+			      int64_t limit, json_t **ret, struct err *err)
 {
 	int64_t total = 0;
 	_cleanup_json_ json_t *items = json_array();
@@ -159,7 +165,8 @@ static enum err_code run_both(struct catalog *catalog, struct search *search, co
 	sqlite3_progress_handler(search->connection->db, 0, NULL, NULL);
 	store_read_end(catalog, search->connection);
 	if (code == ERR_DEADLINE_EXCEEDED) {
-		err_set(err, code, "the search took longer than %lld ms (limits.search_ms)", (long long)catalog->search_ms);
+		err_set(err, code, "the search took longer than %lld ms (limits.search_ms)",
+			(long long)catalog->search_ms);
 		err_advise(err, "ask for less: more words, or a field such as owner:NAME");
 	}
 	if (code == ERR_OK)
@@ -181,13 +188,15 @@ static enum err_code check(const struct catalog *catalog, const struct search_qu
 	if (query->limit < 0 || query->offset < 0)
 		return err_set(err, ERR_INVALID_ARGUMENT, "search: limit and offset cannot be negative");
 	if (query->limit > catalog->search_results)
-		return err_set(err, ERR_OUT_OF_RANGE, "search: limit is %lld, at most %lld are possible (limits.search_results)",
+		return err_set(err, ERR_OUT_OF_RANGE,
+			       "search: limit is %lld, at most %lld are possible (limits.search_results)",
 			       (long long)query->limit, (long long)catalog->search_results);
 	*ret_limit = query->limit ? query->limit : MIN((int64_t)PAGE_DEFAULT, catalog->search_results);
 	return ERR_OK;
 }
 
-static enum err_code build(struct arena *arena, const struct search_query *query, struct search *search, struct err *err)
+static enum err_code build(struct arena *arena, const struct search_query *query, struct search *search,
+			   struct err *err)
 {
 	struct query_node *node = NULL;
 	enum err_code code = query->text ? query_parse(arena, query->text, &node, err) : ERR_OK;

@@ -6,8 +6,9 @@
 #define SERVABLES 4000
 #define REPEATS 21
 
-static const char *const words[] = { "iris", "forest", "cells", "segmentation", "galaxy", "protein", "energy", "band", "gap",
-				      "network", "image", "spectrum", "crystal", "prediction", "encoder", "molecule" };
+static const char *const words[] = { "iris",   "forest",  "cells",	 "galaxy",  "protein", "energy",
+				     "band",   "network", "image",	 "crystal", "encoder", "molecule",
+				     "segmentation", "spectrum", "prediction", "gap" };
 
 static void fill(struct catalog *c)
 {
@@ -22,8 +23,12 @@ static void fill(struct catalog *c)
 		snprintf(name, sizeof(name), "%s-%d", pick[0], i);
 		snprintf(title, sizeof(title), "%s of %s by %s in %s", pick[0], pick[1], pick[2], pick[3]);
 		snprintf(access, sizeof(access), "{\"visible_to\":[\"%s\"]}", i % 3 ? "public" : "group:lab");
-		add_version(c, &(struct version_options){ .name = name, .title = title, .access = access, .published_ms = 1000 + i,
-							  .dlhub = i % 2 ? "{\"domains\":[\"physics\"]}" : "{\"domains\":[\"biology\"]}" });
+		add_version(c, &(struct version_options){ .name = name,
+							  .title = title,
+							  .access = access,
+							  .published_ms = 1000 + i,
+							  .dlhub = i % 2 ? "{\"domains\":[\"physics\"]}" :
+									   "{\"domains\":[\"biology\"]}" });
 	}
 }
 
@@ -46,7 +51,8 @@ static void measure(struct catalog *c, const char *text, const struct principal 
 		json_decref(found);
 	}
 	qsort(times, REPEATS, sizeof(times[0]), compare);
-	print_message("# %-44s %5d hits %8.2f ms\n", text ? text : "(all)", (int)total, (double)times[REPEATS / 2] / 1e6);
+	print_message("# %-44s %5d hits %8.2f ms\n", text ? text : "(all)", (int)total,
+		      (double)times[REPEATS / 2] / 1e6);
 }
 
 static void test_times(void **state)
@@ -56,9 +62,18 @@ static void test_times(void **state)
 	int64_t before = clock_ns();
 	fill(c);
 	print_message("# %d servables filled in %.1f s (unsynced)\n", SERVABLES, (double)(clock_ns() - before) / 1e9);
-	static const char *const queries[] = { NULL, "iris", "iris forest", "iri*", "\"forest by\"", "-iris", "iris OR galaxy",
-						"domain:physics", "name:iris-16", "owner:ann type:onnx segmentation",
-						"published:[1970-01-01T00:00:02Z TO *] iris", "datacite.titles.title:galaxy" };
+	static const char *const queries[] = { NULL,
+					       "iris",
+					       "iris forest",
+					       "iri*",
+					       "\"forest by\"",
+					       "-iris",
+					       "iris OR galaxy",
+					       "domain:physics",
+					       "name:iris-16",
+					       "owner:ann type:onnx segmentation",
+					       "published:[1970-01-01T00:00:02Z TO *] iris",
+					       "datacite.titles.title:galaxy" };
 	const char *lab = "lab";
 	const struct principal *member = principal_create("bob", &lab, 1, false);
 	for (size_t i = 0; i < ARRAY_SIZE(queries); i++)

@@ -37,8 +37,9 @@ static void add(const char *name, const char *access)
 		.owner = xstrdup("ann"),
 		.name = xstrdup(name),
 		.manifest = xstrdup("{\"files\":[]}"),
-		.description = xstrdup("{\"datacite\":{\"titles\":[{\"title\":\"iris forest\"}],\"publicationYear\":\"2020\"},"
-				       "\"dlhub\":{\"domains\":[\"physics\"]}}"),
+		.description =
+			xstrdup("{\"datacite\":{\"titles\":[{\"title\":\"iris forest\"}],\"publicationYear\":\"2020\"},"
+				"\"dlhub\":{\"domains\":[\"physics\"]}}"),
 		.servable = xstrdup("{\"type\":\"ONNX Model\"}"),
 		.serving = xstrdup("{}"),
 		.publisher = xstrdup("ann"),
@@ -68,7 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct err err = ERR_INIT;
 	struct search_query query = { .text = text, .principal = principal_anonymous() };
 	enum err_code code = catalog_search(catalog, &query, &found, &err);
-	require(code == ERR_OK || code == ERR_INVALID_ARGUMENT || code == ERR_OUT_OF_RANGE || code == ERR_DEADLINE_EXCEEDED);
+	require(code == ERR_OK || code == ERR_INVALID_ARGUMENT || code == ERR_OUT_OF_RANGE ||
+		code == ERR_DEADLINE_EXCEEDED);
 	require(code == ERR_OK || err_text(&err)[0] != '\0');
 	if (code == ERR_OK) {
 		json_int_t total = json_integer_value(json_path(found, "total"));

@@ -38,24 +38,37 @@ static void expect_found(struct catalog *c, const struct search_query *given, co
 
 static void fill(struct catalog *c)
 {
+	add_version(
+		c,
+		&(struct version_options){
+			.name = "iris_forest",
+			.published_ms = 1704067200000, /* 2024-01-01 */
+			.datacite = "{\"titles\":[{\"title\":\"Iris species by a random forest\"}],"
+				    "\"creators\":[{\"givenName\":\"Marie\",\"familyName\":\"Curie\"}],"
+				    "\"publicationYear\":\"2019\",\"subjects\":[{\"subject\":\"botany\"}],"
+				    "\"identifier\":{\"identifier\":\"10.1016/S0092-8674(00)81683-9\"},"
+				    "\"descriptions\":[{\"description\":\"Na\\u00efve baseline\"}]}",
+			.dlhub = "{\"domains\":[\"life sciences\"],\"visible_to\":[\"user:secretname\"]}",
+			.servable =
+				"{\"type\":\"Scikit-learn estimator\","
+				     "\"methods\":{\"run\":{\"input\":{\"type\":\"ndarray\"}}}}" });
+	add_version(
+		c,
+		&(struct version_options){
+			.name = "unet",
+			.published_ms = 1717200000000, /* 2024-06-01 */
+			.datacite =
+				"{\"titles\":[{\"title\":\"3D U-Net for cells\"}],\"publicationYear\":2021,"
+				"\"creators\":[{\"creatorName\":\"Turing, Alan\",\"familyName\":\"Turing\"}],"
+				"\"descriptions\":[{\"description\":"
+				     "\"Segmentation in C++. Compared with a forest.\"}]}",
+			.dlhub = "{\"domains\":[\"physics\",\"biology\"]}" });
 	add_version(c, &(struct version_options){
-			       .name = "iris_forest", .published_ms = 1704067200000, /* 2024-01-01 */
-			       .datacite = "{\"titles\":[{\"title\":\"Iris species by a random forest\"}],"
-					   "\"creators\":[{\"givenName\":\"Marie\",\"familyName\":\"Curie\"}],"
-					   "\"publicationYear\":\"2019\",\"subjects\":[{\"subject\":\"botany\"}],"
-					   "\"identifier\":{\"identifier\":\"10.1016/S0092-8674(00)81683-9\"},"
-					   "\"descriptions\":[{\"description\":\"Na\\u00efve baseline\"}]}",
-			       .dlhub = "{\"domains\":[\"life sciences\"],\"visible_to\":[\"user:secretname\"]}",
-			       .servable = "{\"type\":\"Scikit-learn estimator\",\"methods\":{\"run\":{\"input\":{\"type\":\"ndarray\"}}}}" });
-	add_version(c, &(struct version_options){
-			       .name = "unet", .published_ms = 1717200000000, /* 2024-06-01 */
-			       .datacite = "{\"titles\":[{\"title\":\"3D U-Net for cells\"}],\"publicationYear\":2021,"
-					   "\"creators\":[{\"creatorName\":\"Turing, Alan\",\"familyName\":\"Turing\"}],"
-					   "\"descriptions\":[{\"description\":\"Segmentation in C++. Compared with a forest.\"}]}",
-			       .dlhub = "{\"domains\":[\"physics\",\"biology\"]}" });
-	add_version(c, &(struct version_options){
-			       .owner = "bob", .name = "Norm", .published_ms = 1735689600000, /* 2025-01-01 */
-			       .title = "Norm of a 1D Array", .dlhub = "{\"domains\":[\"mathematics\"],\"name\":\"Norm\"}",
+			       .owner = "bob",
+			       .name = "Norm",
+			       .published_ms = 1735689600000, /* 2025-01-01 */
+			       .title = "Norm of a 1D Array",
+			       .dlhub = "{\"domains\":[\"mathematics\"],\"name\":\"Norm\"}",
 			       .servable = "{\"type\":\"Python static method\",\"methods\":{\"norm\":{}}}" });
 }
 
@@ -135,7 +148,7 @@ static void test_fields(void **state)
 	FOUND("title:+", "0:");
 	FOUND("domain:+", "0:");
 	expect_found(c, &(struct search_query){ .type = "ONNX Model" }, "1: unet");
-	expect_found(c, &(struct search_query){ .owner = "bob" }, "1: Norm");
+	expect_found(c, &(struct search_query){ .owner = "bob", .type = "" }, "1: Norm");
 	expect_found(c, &(struct search_query){ .domain = "biology", .text = "forest" }, "1: unet");
 	expect_found(c, &(struct search_query){ .domain = "biology", .owner = "bob" }, "0:");
 }
@@ -162,8 +175,13 @@ static void test_ranges(void **state)
 	FOUND("datacite.creators.familyName:[cu TO cu]", "1: iris_forest");
 	FOUND("version:1", "3: Norm unet iris_forest");
 	FOUND("version:>1", "0:");
-	static const char *const bad[] = { "published:soon", "published:2024-13", "published:2024-02-31", "published:[2024 TO x]",
-					   "version:x", "title:[a TO b]", "name:>a" };
+	static const char *const bad[] = { "published:soon",
+					   "published:2024-13",
+					   "published:2024-02-31",
+					   "published:[2024 TO x]",
+					   "version:x",
+					   "title:[a TO b]",
+					   "name:>a" };
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		json_t *json;
 		struct err err = ERR_INIT;
@@ -186,7 +204,8 @@ static void test_versions(void **state)
 	FOUND("words", "1: iris");
 	FOUND("new", "0:");
 	expect_found(c, &(struct search_query){ .text = "words", .all_versions = true }, "1: iris");
-	assert_ok(catalog_description_set(c, "ann", "iris", 1, "{\"datacite\":{\"titles\":[{\"title\":\"Better\"}]}}", "ann", err));
+	assert_ok(catalog_description_set(c, "ann", "iris", 1, "{\"datacite\":{\"titles\":[{\"title\":\"Better\"}]}}",
+					  "ann", err));
 	FOUND("words", "0:");
 	FOUND("better", "1: iris");
 	add_version(c, &(struct version_options){ .content = "b", .title = "New words" }); /* removed, visible again */
@@ -231,9 +250,11 @@ static void test_item(void **state)
 	sha256("content", strlen("content"), &digest);
 	digest_format(&digest, hex);
 	_cleanup_free_ char *expect = xasprintf(
-		"{\"description\":\"Segmentation in C++. Compared with a forest.\",\"digest\":\"%s\",\"domains\":[\"physics\","
+		"{\"description\":\"Segmentation in C++. Compared with a forest.\",\"digest\":\"%s\","
+		"\"domains\":[\"physics\","
 		"\"biology\"],\"name\":\"ann/unet\",\"owner\":\"ann\",\"published\":\"2024-06-01T00:00:00.000Z\","
-		"\"title\":\"3D U-Net for cells\",\"type\":\"ONNX Model\",\"version\":1}", hex);
+		"\"title\":\"3D U-Net for cells\",\"type\":\"ONNX Model\",\"version\":1}",
+		hex);
 	assert_string_equal(text, expect);
 	json_decref(json);
 }
@@ -247,7 +268,8 @@ static uint32_t random_below(uint32_t *seed, uint32_t n)
 
 static char *random_access(uint32_t *seed)
 {
-	static const char *const entries[] = { "public", "signed-in", "user:u0", "user:u1", "user:g0", "group:g0", "group:g1", "group:u1" };
+	static const char *const entries[] = { "public",  "signed-in", "user:u0",  "user:u1",
+					       "user:g0", "group:g0",  "group:g1", "group:u1" };
 	_cleanup_json_ json_t *list = json_array();
 	for (uint32_t n = random_below(seed, 3); n > 0; n--)
 		json_array_append_new(list, json_string(entries[random_below(seed, ARRAY_SIZE(entries))]));
@@ -283,7 +305,8 @@ static void test_access_agrees(void **state)
 		snprintf(name, sizeof(name), "s%d", i);
 		_cleanup_free_ char *access = random_access(&seed);
 		const char *owner = owners[random_below(&seed, ARRAY_SIZE(owners))];
-		add_version(c, &(struct version_options){ .owner = owner, .name = name, .access = access, .title = "common" });
+		add_version(c, &(struct version_options){
+				       .owner = owner, .name = name, .access = access, .title = "common" });
 		assert_ok(access_list_parse(owner, access, &lists[i], err));
 	}
 	for (int round = 0; round < 150; round++) {
@@ -294,7 +317,8 @@ static void test_access_agrees(void **state)
 		assert_ok(search_as(c, p, texts[round % 4], &json, err));
 		const json_t *items = json_path(json, "items");
 		for (size_t i = 0; i < json_array_size(items); i++)
-			found[strtol(strchr(json_path_string(json_array_get(items, i), "name"), '/') + 2, NULL, 10)] = true;
+			found[strtol(strchr(json_path_string(json_array_get(items, i), "name"), '/') + 2, NULL, 10)] =
+				true;
 		int total = 0;
 		for (int i = 0; i < SERVABLES; i++) {
 			bool may = access_decide(p, &lists[i], RIGHT_DISCOVER) == DECISION_ALLOW;
@@ -323,13 +347,14 @@ static void test_deadline(void **state)
 	c->search_ms = -1; /* over before it begins */
 	json_t *json;
 	struct err err = ERR_INIT;
-	assert_int_equal(search_as(c, principal_anonymous(), "-absent domain:x OR -y", &json, &err), ERR_DEADLINE_EXCEEDED);
+	assert_int_equal(search_as(c, principal_anonymous(), "-absent domain:x OR -y", &json, &err),
+			 ERR_DEADLINE_EXCEEDED);
 	assert_non_null(strstr(err_text(&err), "limits.search_ms"));
 	err_done(&err);
 	c->search_ms = 2000; /* the connection works again */
 	FOUND("norm", "1: Norm");
 }
 
-TEST_MAIN(TEST_IN_CATALOG(test_words), TEST_IN_CATALOG(test_fields), TEST_IN_CATALOG(test_ranges), TEST_IN_CATALOG(test_versions),
-	  TEST_IN_CATALOG(test_pages), TEST_IN_CATALOG(test_item), TEST_IN_CATALOG(test_access_agrees),
-	  TEST_IN_CATALOG(test_deadline))
+TEST_MAIN(TEST_IN_CATALOG(test_words), TEST_IN_CATALOG(test_fields), TEST_IN_CATALOG(test_ranges),
+	  TEST_IN_CATALOG(test_versions), TEST_IN_CATALOG(test_pages), TEST_IN_CATALOG(test_item),
+	  TEST_IN_CATALOG(test_access_agrees), TEST_IN_CATALOG(test_deadline))

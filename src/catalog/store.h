@@ -56,31 +56,32 @@ static inline struct bind bind_blob(const void *data, size_t len)
 	return (struct bind){ .type = BIND_BLOB, .data = data, .len = len };
 }
 /* store_run(connection, sql, BINDS(bind_text(owner), bind_int(3)), err) */
-#define BINDS(...) (const struct bind[]){ __VA_ARGS__ }, sizeof((const struct bind[]){ __VA_ARGS__ }) / sizeof(struct bind)
+#define BINDS(...)                                                                                                     \
+	(const struct bind[]){ __VA_ARGS__ }, sizeof((const struct bind[]){ __VA_ARGS__ }) / sizeof(struct bind)
 #define NO_BINDS NULL, 0
 
 /* Translates `code` and the connection's message. */
 enum err_code store_error(struct connection *connection, int code, struct err *err);
 
 /* A prepared statement with its values bound, ready for store_step(). Borrowed; give back with store_done(). */
-must_check enum err_code store_query(struct connection *connection, const char *sql, const struct bind *binds, size_t count,
-				     sqlite3_stmt **ret, struct err *err);
+must_check enum err_code store_query(struct connection *connection, const char *sql, const struct bind *binds,
+				     size_t count, sqlite3_stmt **ret, struct err *err);
 void store_done(sqlite3_stmt *stmt);
 DEFINE_CLEANUP(sqlite3_stmt *, store_done)
 #define _cleanup_query_ _cleanup_(store_donep)
 /* As store_query() for text built at run time. Returned owned: sqlite3_finalize(). */
-must_check enum err_code store_prepare(struct connection *connection, const char *sql, const struct bind *binds, size_t count,
-				       sqlite3_stmt **ret, struct err *err);
+must_check enum err_code store_prepare(struct connection *connection, const char *sql, const struct bind *binds,
+				       size_t count, sqlite3_stmt **ret, struct err *err);
 must_check enum err_code store_step(struct connection *connection, sqlite3_stmt *stmt, bool *ret_row, struct err *err);
 /* Query, step to the end, done. */
-must_check enum err_code store_run(struct connection *connection, const char *sql, const struct bind *binds, size_t count,
-				   struct err *err);
+must_check enum err_code store_run(struct connection *connection, const char *sql, const struct bind *binds,
+				   size_t count, struct err *err);
 /* As store_run(); `ret_rows`: how many rows it changed. */
-must_check enum err_code store_change(struct connection *connection, const char *sql, const struct bind *binds, size_t count,
-				      int64_t *ret_rows, struct err *err);
+must_check enum err_code store_change(struct connection *connection, const char *sql, const struct bind *binds,
+				      size_t count, int64_t *ret_rows, struct err *err);
 /* The first row's first column; ERR_NOT_FOUND (`err` untouched: the caller knows what was sought) without a row. */
-must_check enum err_code store_get_int(struct connection *connection, const char *sql, const struct bind *binds, size_t count,
-				       int64_t *ret, struct err *err);
+must_check enum err_code store_get_int(struct connection *connection, const char *sql, const struct bind *binds,
+				       size_t count, int64_t *ret, struct err *err);
 /* A copy of a column; NULL for SQL's NULL. Returned owned. */
 char *store_column(sqlite3_stmt *stmt, int column);
 
@@ -93,6 +94,8 @@ must_check enum err_code store_write_begin(struct catalog *catalog, struct conne
 must_check enum err_code store_write_end(struct catalog *catalog, struct connection *connection, enum err_code code,
 					 struct err *err);
 
+/* Makes the file, empty and readable by its owner alone, unless it is there. */
+must_check enum err_code store_make_file(const char *path, struct err *err);
 /* The database file's own settings, for a connection just opened. */
 must_check enum err_code store_connect(const char *path, bool writer, struct connection **ret, struct err *err);
 void store_disconnect(struct connection *connection);

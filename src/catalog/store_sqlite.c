@@ -184,20 +184,29 @@ char *store_column(sqlite3_stmt *stmt, int column)
 	return text ? xstrndup(text, (size_t)sqlite3_column_bytes(stmt, column)) : NULL;
 }
 
+/* SQLite would make the file as the umask has it; the log beside it takes the file's mode. */
+enum err_code store_make_file(const char *path, struct err *err)
+{
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	return fd < 0 ? err_errno(err, errno, "making '%s'", path) : ERR_OK;
+}
+
 enum err_code store_connect(const char *path, bool writer, struct connection **ret, struct err *err)
 {
 	struct connection *connection = NEW(struct connection);
-	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | (writer ? SQLITE_OPEN_CREATE : 0);
+	int flags =
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
 	int code = sqlite3_open_v2(path, &connection->db, flags, NULL);
 	if (code == SQLITE_OK) {
 		sqlite3_busy_timeout(connection->db, BUSY_MS);
 		sqlite3_db_config(connection->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 		sqlite3_db_config(connection->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 		sqlite3_db_config(connection->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
-		code = sqlite3_exec(connection->db,
-				    "PRAGMA trusted_schema=OFF; PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL;"
-				    "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-1024; PRAGMA journal_size_limit=67108864;",
-				    NULL, NULL, NULL);
+		code = sqlite3_exec(
+			connection->db,
+			"PRAGMA trusted_schema=OFF; PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL;"
+			"PRAGMA temp_store=MEMORY; PRAGMA cache_size=-1024; PRAGMA journal_size_limit=67108864;",
+			NULL, NULL, NULL);
 	}
 	if (code == SQLITE_OK && !writer)
 		code = sqlite3_exec(connection->db, "PRAGMA query_only=ON", NULL, NULL, NULL);
@@ -278,7 +287,8 @@ enum err_code store_write_begin(struct catalog *catalog, struct connection **ret
 	return ERR_OK;
 }
 
-enum err_code store_write_end(struct catalog *catalog, struct connection *connection, enum err_code code, struct err *err)
+enum err_code store_write_end(struct catalog *catalog, struct connection *connection, enum err_code code,
+			      struct err *err)
 {
 	if (code == ERR_OK)
 		code = store_run(connection, "COMMIT", NO_BINDS, err);
@@ -297,7 +307,8 @@ static enum err_code sync_folder(const char *directory, struct err *err)
 	return ERR_OK;
 }
 
-enum err_code catalog_open(const char *directory, const struct settings *settings, struct catalog **ret, struct err *err)
+enum err_code catalog_open(const char *directory, const struct settings *settings, struct catalog **ret,
+			   struct err *err)
 {
 	struct catalog *catalog = NEW(struct catalog);
 	pthread_mutex_init(&catalog->write_lock, NULL);
@@ -307,7 +318,9 @@ enum err_code catalog_open(const char *directory, const struct settings *setting
 	catalog->search_results = settings_int(settings, SETTING_LIMITS_SEARCH_RESULTS);
 
 	struct err why = ERR_INIT;
-	enum err_code code = store_connect(catalog->path, true, &catalog->writer, &why);
+	enum err_code code = store_make_file(catalog->path, &why);
+	if (code == ERR_OK)
+		code = store_connect(catalog->path, true, &catalog->writer, &why);
 	if (code == ERR_OK)
 		code = schema_migrate(catalog->writer, &why);
 	if (code == ERR_OK)

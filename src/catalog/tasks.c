@@ -40,28 +40,29 @@ enum err_code catalog_task_add(struct catalog *catalog, const struct task_row *r
 {
 	const char *status = row->status ? row->status : "queued";
 	if (!row->id || strlen(row->id) != TASK_ID_LEN || strspn(row->id, "0123456789abcdef") != TASK_ID_LEN)
-		return err_set(err, ERR_INVALID_ARGUMENT, "'%s' is not a task's id: %d hexadecimal digits", row->id ?: "",
-			       TASK_ID_LEN);
+		return err_set(err, ERR_INVALID_ARGUMENT, "'%s' is not a task's id: %d hexadecimal digits",
+			       row->id ?: "", TASK_ID_LEN);
 	if (!is_status(status))
 		return bad_status(status, err);
 	struct connection *connection;
 	enum err_code code = store_write_begin(catalog, &connection, err);
 	if (code != ERR_OK)
 		return code;
-	code = store_run(connection,
-			 "INSERT INTO task(id, kind, user, status, stage, progress, subject, request, result, error,"
-			 " created_ms, started_ms, ended_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-			 BINDS(bind_text(row->id), bind_text(row->kind ?: ""), bind_text(row->user ?: ""), bind_text(status),
-			       bind_text(row->stage ?: ""), bind_real(MAX(row->progress, 0.0)), bind_text(row->subject ?: ""),
-			       bind_text(row->request ?: "{}"), bind_text(row->result), bind_text(row->error),
-			       bind_int(row->created_ms ? row->created_ms : clock_wall_ms()), bind_int(row->started_ms),
-			       bind_int(row->ended_ms)),
-			 err);
+	code = store_run(
+		connection,
+		"INSERT INTO task(id, kind, user, status, stage, progress, subject, request, result, error,"
+		" created_ms, started_ms, ended_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+		BINDS(bind_text(row->id), bind_text(row->kind ?: ""), bind_text(row->user ?: ""), bind_text(status),
+		      bind_text(row->stage ?: ""), bind_real(MAX(row->progress, 0.0)), bind_text(row->subject ?: ""),
+		      bind_text(row->request ?: "{}"), bind_text(row->result), bind_text(row->error),
+		      bind_int(row->created_ms ? row->created_ms : clock_wall_ms()), bind_int(row->started_ms),
+		      bind_int(row->ended_ms)),
+		err);
 	return store_write_end(catalog, connection, code, err);
 }
 
-#define TASK_COLUMNS                                                                                        \
-	"SELECT id, kind, user, status, stage, progress, subject, request, result, error, created_ms,"      \
+#define TASK_COLUMNS                                                                                                   \
+	"SELECT id, kind, user, status, stage, progress, subject, request, result, error, created_ms,"                 \
 	" started_ms, ended_ms FROM task "
 
 static enum err_code next_row(struct connection *connection, sqlite3_stmt *stmt, struct task_row *ret, bool *ret_row,
@@ -113,8 +114,8 @@ enum err_code catalog_task_get(struct catalog *catalog, const char *id, struct t
 static enum err_code explain_unchanged(struct connection *connection, const char *id, struct err *err)
 {
 	int64_t there = 0;
-	enum err_code code = store_get_int(connection, "SELECT count(*) FROM task WHERE id = ?1", BINDS(bind_text(id)), &there,
-					   err);
+	enum err_code code =
+		store_get_int(connection, "SELECT count(*) FROM task WHERE id = ?1", BINDS(bind_text(id)), &there, err);
 	if (code != ERR_OK)
 		return code;
 	if (there)
@@ -132,21 +133,22 @@ enum err_code catalog_task_update(struct catalog *catalog, const struct task_row
 		return code;
 	int64_t rows = 0;
 	/* Starting and ending stamp the time where the caller gives none. */
-	code = store_change(connection,
-			    "UPDATE task SET status = coalesce(?2, status), stage = coalesce(?3, stage),"
-			    " progress = CASE WHEN ?4 < 0 THEN progress ELSE min(?4, 1.0) END,"
-			    " subject = coalesce(?5, subject), request = coalesce(?6, request),"
-			    " result = coalesce(?7, result), error = coalesce(?8, error),"
-			    " started_ms = CASE WHEN ?9 > 0 THEN ?9 WHEN started_ms = 0 AND ?2 = 'running' THEN ?11"
-			    "  ELSE started_ms END,"
-			    " ended_ms = CASE WHEN ?10 > 0 THEN ?10 WHEN ?2 IN ('succeeded', 'failed', 'cancelled') THEN ?11"
-			    "  ELSE ended_ms END"
-			    " WHERE id = ?1 AND status IN ('queued', 'running')",
-			    BINDS(bind_text(change->id), bind_text(change->status), bind_text(change->stage),
-				  bind_real(change->progress), bind_text(change->subject), bind_text(change->request),
-				  bind_text(change->result), bind_text(change->error), bind_int(change->started_ms),
-				  bind_int(change->ended_ms), bind_int(clock_wall_ms())),
-			    &rows, err);
+	code = store_change(
+		connection,
+		"UPDATE task SET status = coalesce(?2, status), stage = coalesce(?3, stage),"
+		" progress = CASE WHEN ?4 < 0 THEN progress ELSE min(?4, 1.0) END,"
+		" subject = coalesce(?5, subject), request = coalesce(?6, request),"
+		" result = coalesce(?7, result), error = coalesce(?8, error),"
+		" started_ms = CASE WHEN ?9 > 0 THEN ?9 WHEN started_ms = 0 AND ?2 = 'running' THEN ?11"
+		"  ELSE started_ms END,"
+		" ended_ms = CASE WHEN ?10 > 0 THEN ?10 WHEN ?2 IN ('succeeded', 'failed', 'cancelled') THEN ?11"
+		"  ELSE ended_ms END"
+		" WHERE id = ?1 AND status IN ('queued', 'running')",
+		BINDS(bind_text(change->id), bind_text(change->status), bind_text(change->stage),
+		      bind_real(change->progress), bind_text(change->subject), bind_text(change->request),
+		      bind_text(change->result), bind_text(change->error), bind_int(change->started_ms),
+		      bind_int(change->ended_ms), bind_int(clock_wall_ms())),
+		&rows, err);
 	if (code == ERR_OK && !rows)
 		code = explain_unchanged(connection, change->id, err);
 	return store_write_end(catalog, connection, code, err);
@@ -161,7 +163,8 @@ static char *with_version(const char *result, int64_t number)
 	return json_canonical(json);
 }
 
-enum err_code task_succeed(struct connection *connection, const char *id, const char *result, int64_t number, struct err *err)
+enum err_code task_succeed(struct connection *connection, const char *id, const char *result, int64_t number,
+			   struct err *err)
 {
 	_cleanup_free_ char *text = with_version(result, number);
 	int64_t rows = 0;

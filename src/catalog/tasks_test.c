@@ -4,8 +4,12 @@
 
 static void add_task(struct catalog *c, const char *id, const char *user, int64_t created_ms)
 {
-	struct task_row row = { .id = (char *)id, .kind = "publish", .user = (char *)user, .subject = "ann/iris",
-				.request = "{}", .created_ms = created_ms };
+	struct task_row row = { .id = (char *)id,
+				.kind = "publish",
+				.user = (char *)user,
+				.subject = "ann/iris",
+				.request = "{}",
+				.created_ms = created_ms };
 	assert_ok(catalog_task_add(c, &row, err));
 }
 
@@ -21,8 +25,9 @@ static void test_life(void **state)
 	assert_null(row.result);
 	task_row_done(&row);
 
-	assert_ok(catalog_task_update(c, &(struct task_row){ .id = ID(1), .status = "running", .stage = "unpacking",
-							     .progress = 0.25 }, err));
+	assert_ok(catalog_task_update(
+		c, &(struct task_row){ .id = ID(1), .status = "running", .stage = "unpacking", .progress = 0.25 },
+		err));
 	assert_ok(catalog_task_update(c, &(struct task_row){ .id = ID(1), .progress = -1 }, err)); /* changes nothing */
 	assert_ok(catalog_task_get(c, ID(1), &row, err));
 	assert_string_equal(row.stage, "unpacking");
@@ -31,10 +36,13 @@ static void test_life(void **state)
 	assert_int_equal(row.ended_ms, 0);
 	task_row_done(&row);
 
-	assert_ok(catalog_task_update(c, &(struct task_row){ .id = ID(1), .status = "failed", .error = "{}", .progress = -1 }, err));
-	assert_int_equal(catalog_task_update(c, &(struct task_row){ .id = ID(1), .stage = "x" }, NULL), ERR_FAILED_PRECONDITION);
+	assert_ok(catalog_task_update(
+		c, &(struct task_row){ .id = ID(1), .status = "failed", .error = "{}", .progress = -1 }, err));
+	assert_int_equal(catalog_task_update(c, &(struct task_row){ .id = ID(1), .stage = "x" }, NULL),
+			 ERR_FAILED_PRECONDITION);
 	assert_int_equal(catalog_task_update(c, &(struct task_row){ .id = ID(2), .stage = "x" }, NULL), ERR_NOT_FOUND);
-	assert_int_equal(catalog_task_update(c, &(struct task_row){ .id = ID(1), .status = "odd" }, NULL), ERR_INVALID_ARGUMENT);
+	assert_int_equal(catalog_task_update(c, &(struct task_row){ .id = ID(1), .status = "odd" }, NULL),
+			 ERR_INVALID_ARGUMENT);
 	assert_int_equal(catalog_task_get(c, ID(2), &row, NULL), ERR_NOT_FOUND);
 	assert_int_equal(catalog_task_add(c, &(struct task_row){ .id = "short" }, NULL), ERR_INVALID_ARGUMENT);
 	assert_int_equal(catalog_task_add(c, &(struct task_row){ .id = ID(1) }, NULL), ERR_ALREADY_EXISTS);

@@ -16,14 +16,14 @@ struct fixture {
 };
 
 /* Fails the test with the error's words. */
-#define assert_ok(call)                                                              \
-	do {                                                                         \
-		struct err ok_err_ = ERR_INIT;                                       \
-		struct err *err = &ok_err_;                                          \
-		enum err_code ok_code_ = (call);                                     \
-		if (ok_code_ != ERR_OK)                                              \
-			fail_msg("%s: %s: %s", #call, err_code_name(ok_code_), err_text(err)); \
-		err_done(err);                                                       \
+#define assert_ok(call)                                                                                                \
+	do {                                                                                                           \
+		struct err ok_err_ = ERR_INIT;                                                                         \
+		struct err *err = &ok_err_;                                                                            \
+		enum err_code ok_code_ = (call);                                                                       \
+		if (ok_code_ != ERR_OK)                                                                                \
+			fail_msg("%s: %s: %s", #call, err_code_name(ok_code_), err_text(err));                         \
+		err_done(err);                                                                                         \
 	} while (0)
 
 static inline int fixture_setup(void **state)
@@ -72,13 +72,15 @@ static inline struct version_row make_version(const struct version_options *opti
 	digest_format(&digest, row.digest);
 	row.owner = xstrdup(options->owner ? options->owner : "ann");
 	row.name = xstrdup(options->name ? options->name : "iris");
-	row.manifest = xasprintf("{\"environment\":{},\"files\":[{\"bytes\":1,\"path\":\"m\",\"sha256\":\"%s\"}],\"servable\":{}}",
-				 row.digest);
-	_cleanup_free_ char *datacite = options->datacite ?
-						xstrdup(options->datacite) :
-						xasprintf("{\"titles\":[{\"title\":\"%s\"}]}", options->title ?: "A title");
+	row.manifest = xasprintf(
+		"{\"environment\":{},\"files\":[{\"bytes\":1,\"path\":\"m\",\"sha256\":\"%s\"}],\"servable\":{}}",
+		row.digest);
+	_cleanup_free_ char *datacite =
+		options->datacite ? xstrdup(options->datacite) :
+				    xasprintf("{\"titles\":[{\"title\":\"%s\"}]}", options->title ?: "A title");
 	row.description = xasprintf("{\"datacite\":%s,\"dlhub\":%s}", datacite, options->dlhub ?: "{\"domains\":[]}");
-	row.servable = xstrdup(options->servable ?: "{\"type\":\"ONNX Model\",\"shim\":\"onnx.ONNXServable\",\"methods\":{}}");
+	row.servable =
+		xstrdup(options->servable ?: "{\"type\":\"ONNX Model\",\"shim\":\"onnx.ONNXServable\",\"methods\":{}}");
 	row.serving = xstrdup("{\"engine\":\"openvino\"}");
 	row.publisher = xstrdup("ann");
 	row.published_ms = options->published_ms;

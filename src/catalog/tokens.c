@@ -23,11 +23,12 @@ enum err_code catalog_token_add(struct catalog *catalog, const char *user, const
 	sha256(token, strlen(token), &digest);
 	code = account_find(connection, "user", user, &user_id, err);
 	if (code == ERR_OK)
-		code = store_run(connection,
-				 "INSERT INTO token(user, digest, label, created_ms, expires_ms) VALUES(?1, ?2, ?3, ?4, ?5)",
-				 BINDS(bind_int(user_id), bind_blob(digest.bytes, sizeof(digest.bytes)), bind_text(label),
-				       bind_int(now), bind_int(expires_ms)),
-				 err);
+		code = store_run(
+			connection,
+			"INSERT INTO token(user, digest, label, created_ms, expires_ms) VALUES(?1, ?2, ?3, ?4, ?5)",
+			BINDS(bind_int(user_id), bind_blob(digest.bytes, sizeof(digest.bytes)), bind_text(label),
+			      bind_int(now), bind_int(expires_ms)),
+			err);
 	if (code == ERR_OK)
 		id = sqlite3_last_insert_rowid(connection->db);
 	code = store_write_end(catalog, connection, code, err);
@@ -40,11 +41,11 @@ enum err_code catalog_token_add(struct catalog *catalog, const char *user, const
 
 enum err_code catalog_tokens_list(struct catalog *catalog, const char *user, json_t **ret, struct err *err)
 {
-	return account_list(catalog,
-			    "SELECT json_object('id', t.id, 'label', t.label, 'created', " SQL_TIME("t.created_ms")
-			    ", 'expires', " SQL_TIME("t.expires_ms") ")"
-			    " FROM token t JOIN account u ON u.id = t.user WHERE u.name = ?1 ORDER BY t.id",
-			    BINDS(bind_text(user)), ret, err);
+	static const char list[] = "SELECT json_object('id', t.id, 'label', t.label,"
+				   " 'created', " SQL_TIME("t.created_ms") ","
+				   " 'expires', " SQL_TIME("t.expires_ms") ")"
+				   " FROM token t JOIN account u ON u.id = t.user WHERE u.name = ?1 ORDER BY t.id";
+	return account_list(catalog, list, BINDS(bind_text(user)), ret, err);
 }
 
 enum err_code catalog_token_remove(struct catalog *catalog, const char *user, int64_t id, struct err *err)
@@ -54,9 +55,10 @@ enum err_code catalog_token_remove(struct catalog *catalog, const char *user, in
 	enum err_code code = store_write_begin(catalog, &connection, err);
 	if (code != ERR_OK)
 		return code;
-	code = store_change(connection,
-			    "DELETE FROM token WHERE id = ?1 AND user = (SELECT id FROM account WHERE name = ?2 AND kind = 'user')",
-			    BINDS(bind_int(id), bind_text(user)), &rows, err);
+	code = store_change(
+		connection,
+		"DELETE FROM token WHERE id = ?1 AND user = (SELECT id FROM account WHERE name = ?2 AND kind = 'user')",
+		BINDS(bind_int(id), bind_text(user)), &rows, err);
 	if (code == ERR_OK && !rows)
 		code = err_set(err, ERR_NOT_FOUND, "user '%s' has no token %lld", user, (long long)id);
 	return store_write_end(catalog, connection, code, err);
@@ -77,9 +79,9 @@ static void names_done(struct names *names)
 static enum err_code read_groups(struct connection *connection, int64_t user, struct names *names, struct err *err)
 {
 	_cleanup_query_ sqlite3_stmt *stmt = NULL;
-	enum err_code code = store_query(connection,
-					 "SELECT g.name FROM member m JOIN account g ON g.id = m.grp WHERE m.user = ?1",
-					 BINDS(bind_int(user)), &stmt, err);
+	enum err_code code =
+		store_query(connection, "SELECT g.name FROM member m JOIN account g ON g.id = m.grp WHERE m.user = ?1",
+			    BINDS(bind_int(user)), &stmt, err);
 	for (bool row = true; code == ERR_OK;) {
 		code = store_step(connection, stmt, &row, err);
 		if (code != ERR_OK || !row)
@@ -93,16 +95,16 @@ static enum err_code read_groups(struct connection *connection, int64_t user, st
 	return code;
 }
 
-static enum err_code read_principal(struct connection *connection, const struct digest *token, const struct principal **ret,
-				    int64_t *ret_expires_ms, struct err *err)
+static enum err_code read_principal(struct connection *connection, const struct digest *token,
+				    const struct principal **ret, int64_t *ret_expires_ms, struct err *err)
 {
 	_cleanup_query_ sqlite3_stmt *stmt = NULL;
 	bool row = false;
-	enum err_code code = store_query(connection,
-					 "SELECT u.id, u.name, u.admin, t.expires_ms FROM token t JOIN account u ON u.id = t.user"
-					 " WHERE t.digest = ?1 AND (t.expires_ms = 0 OR t.expires_ms > ?2)",
-					 BINDS(bind_blob(token->bytes, sizeof(token->bytes)), bind_int(clock_wall_ms())), &stmt,
-					 err);
+	enum err_code code = store_query(
+		connection,
+		"SELECT u.id, u.name, u.admin, t.expires_ms FROM token t JOIN account u ON u.id = t.user"
+		" WHERE t.digest = ?1 AND (t.expires_ms = 0 OR t.expires_ms > ?2)",
+		BINDS(bind_blob(token->bytes, sizeof(token->bytes)), bind_int(clock_wall_ms())), &stmt, err);
 	if (code == ERR_OK)
 		code = store_step(connection, stmt, &row, err);
 	if (code != ERR_OK)
@@ -118,15 +120,16 @@ static enum err_code read_principal(struct connection *connection, const struct 
 	struct names groups = { 0 };
 	code = read_groups(connection, sqlite3_column_int64(stmt, 0), &groups, err);
 	if (code == ERR_OK) {
-		*ret = principal_create(user, (const char *const *)groups.items, groups.count, sqlite3_column_int(stmt, 2) != 0);
+		*ret = principal_create(user, (const char *const *)groups.items, groups.count,
+					sqlite3_column_int(stmt, 2) != 0);
 		*ret_expires_ms = sqlite3_column_int64(stmt, 3);
 	}
 	names_done(&groups);
 	return code;
 }
 
-enum err_code catalog_principal_of_token(struct catalog *catalog, const struct digest *token, const struct principal **ret,
-					 int64_t *ret_expires_ms, struct err *err)
+enum err_code catalog_principal_of_token(struct catalog *catalog, const struct digest *token,
+					 const struct principal **ret, int64_t *ret_expires_ms, struct err *err)
 {
 	struct connection *connection;
 	enum err_code code = store_read_begin(catalog, &connection, err);

@@ -1,5 +1,6 @@
 /* Every operation with SQLite's n-th allocation, write or sync failing, n upward until none does: an error of the right
- * code or success, never a crash, a half-done change or a broken index; afterwards the same operation works. DLHUB_TORTURE=all tries every point. */
+ * code or success, never a crash, a half-done change or a broken index; afterwards the same operation works.
+ * DLHUB_TORTURE=all tries every point. */
 #include "catalog/fault.h"
 #include "catalog/store.h"
 #include "catalog/test_catalog.h"
@@ -34,7 +35,8 @@ static enum err_code get_one(struct catalog *c, struct err *err)
 static enum err_code find_one(struct catalog *c, struct err *err)
 {
 	json_t *found;
-	struct search_query query = { .text = "ti* owner:ann -domain:x year:[2000 TO *] OR title", .all_versions = true,
+	struct search_query query = { .text = "ti* owner:ann -domain:x year:[2000 TO *] OR title",
+				      .all_versions = true,
 				      .principal = principal_anonymous() };
 	enum err_code code = catalog_search(c, &query, &found, err);
 	if (code == ERR_OK) {
@@ -48,7 +50,8 @@ static enum err_code find_one(struct catalog *c, struct err *err)
 
 static enum err_code describe(struct catalog *c, struct err *err)
 {
-	_cleanup_free_ char *text = xasprintf("{\"datacite\":{\"titles\":[{\"title\":\"A title\"}],\"version\":\"%d\"}}", attempt);
+	_cleanup_free_ char *text =
+		xasprintf("{\"datacite\":{\"titles\":[{\"title\":\"A title\"}],\"version\":\"%d\"}}", attempt);
 	return catalog_description_set(c, "ann", "iris", 1, text, "ann", err);
 }
 
@@ -100,8 +103,9 @@ static const struct {
 	const char *name;
 	enum err_code (*run)(struct catalog *catalog, struct err *err);
 } operations[] = {
-	{ "add a version", add_one }, { "get a version", get_one }, { "search", find_one },	 { "describe", describe },
-	{ "change a task", change_task }, { "use a token", use_token }, { "list", list_all },
+	{ "add a version", add_one }, { "get a version", get_one },	{ "search", find_one },
+	{ "describe", describe },     { "change a task", change_task }, { "use a token", use_token },
+	{ "list", list_all },
 };
 
 static bool is_expected(enum fault_kind kind, enum err_code code)

@@ -17,10 +17,10 @@ void version_row_done(struct version_row *row)
 	*row = (struct version_row){ 0 };
 }
 
-#define VERSION_COLUMNS                                                                                          \
-	"SELECT v.servable, s.owner, s.name, v.number, v.digest, v.manifest, d.content, v.block, v.serving,"     \
-	" v.publisher, v.published_ms FROM servable s JOIN version v ON v.servable = s.id AND v.removed_ms = 0"  \
-	" JOIN description d ON d.version = v.id AND d.revision = v.revision"                                    \
+#define VERSION_COLUMNS                                                                                                \
+	"SELECT v.servable, s.owner, s.name, v.number, v.digest, v.manifest, d.content, v.block, v.serving,"           \
+	" v.publisher, v.published_ms FROM servable s JOIN version v ON v.servable = s.id AND v.removed_ms = 0"        \
+	" JOIN description d ON d.version = v.id AND d.revision = v.revision"                                          \
 	" WHERE s.owner = ?1 AND s.name = ?2 "
 
 /* Steps to the next row and reads it; *ret_row is false at the end. */
@@ -57,16 +57,18 @@ static enum err_code query_which(struct connection *connection, const char *owne
 {
 	int64_t number;
 	if (!which || !*which || strcmp(which, "latest") == 0)
-		return store_query(connection, VERSION_COLUMNS "AND v.id = s.newest", BINDS(bind_text(owner), bind_text(name)),
-				   ret, err);
+		return store_query(connection, VERSION_COLUMNS "AND v.id = s.newest",
+				   BINDS(bind_text(owner), bind_text(name)), ret, err);
 	if (str_parse_i64(which, 1, INT64_MAX, &number))
 		return store_query(connection, VERSION_COLUMNS "AND v.number = ?3",
 				   BINDS(bind_text(owner), bind_text(name), bind_int(number)), ret, err);
 	if (str_starts(which, "sha256:"))
 		return store_query(connection, VERSION_COLUMNS "AND v.digest = ?3",
-				   BINDS(bind_text(owner), bind_text(name), bind_text(which + strlen("sha256:"))), ret, err);
+				   BINDS(bind_text(owner), bind_text(name), bind_text(which + strlen("sha256:"))), ret,
+				   err);
 	return store_query(connection,
-			   VERSION_COLUMNS "AND v.number = (SELECT a.number FROM alias a WHERE a.servable = s.id AND a.name = ?3)",
+			   VERSION_COLUMNS
+			   "AND v.number = (SELECT a.number FROM alias a WHERE a.servable = s.id AND a.name = ?3)",
 			   BINDS(bind_text(owner), bind_text(name), bind_text(which)), ret, err);
 }
 
@@ -102,8 +104,8 @@ static void rows_free(struct version_row *rows, size_t count)
 	free(rows);
 }
 
-enum err_code catalog_versions_list(struct catalog *catalog, const char *owner, const char *name, struct version_row **ret,
-				    size_t *ret_count, struct err *err)
+enum err_code catalog_versions_list(struct catalog *catalog, const char *owner, const char *name,
+				    struct version_row **ret, size_t *ret_count, struct err *err)
 {
 	struct connection *connection;
 	enum err_code code = store_read_begin(catalog, &connection, err);
@@ -112,8 +114,8 @@ enum err_code catalog_versions_list(struct catalog *catalog, const char *owner, 
 	sqlite3_stmt *stmt = NULL;
 	struct version_row *rows = NULL;
 	size_t count = 0, capacity = 0;
-	code = store_query(connection, VERSION_COLUMNS "ORDER BY v.number DESC", BINDS(bind_text(owner), bind_text(name)), &stmt,
-			   err);
+	code = store_query(connection, VERSION_COLUMNS "ORDER BY v.number DESC",
+			   BINDS(bind_text(owner), bind_text(name)), &stmt, err);
 	for (bool row = true; code == ERR_OK;) {
 		if (count == capacity) {
 			capacity = capacity ? 2 * capacity : 8;
@@ -146,7 +148,8 @@ enum err_code catalog_each_blob(struct catalog *catalog, void (*each)(void *cont
 		return code;
 	sqlite3_stmt *stmt = NULL;
 	code = store_query(connection,
-			   "SELECT DISTINCT b.digest FROM version_blob b JOIN version v ON v.id = b.version WHERE v.removed_ms = 0",
+			   "SELECT DISTINCT b.digest FROM version_blob b JOIN version v ON v.id = b.version"
+			   " WHERE v.removed_ms = 0",
 			   NO_BINDS, &stmt, err);
 	for (bool row = true; code == ERR_OK;) {
 		code = store_step(connection, stmt, &row, err);

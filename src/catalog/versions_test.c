@@ -114,7 +114,8 @@ static void test_access(void **state)
 	assert_string_equal(kept, "{\"owner\":\"ann\",\"visible_to\":[]}");
 
 	struct access_list list;
-	assert_ok(access_list_parse("ann", "{\"visible_to\":[\"user:bob\"],\"download_by\":[\"user:bob\"]}", &list, err));
+	assert_ok(
+		access_list_parse("ann", "{\"visible_to\":[\"user:bob\"],\"download_by\":[\"user:bob\"]}", &list, err));
 	assert_ok(catalog_access_set(c, "ann", "iris", &list, err));
 	assert_int_equal(catalog_access_set(c, "ann", "other", &list, NULL), ERR_NOT_FOUND);
 	_cleanup_free_ char *set = access_of(c), *expect = access_list_format(&list);
@@ -161,7 +162,8 @@ static void test_description(void **state)
 {
 	struct catalog *c = ((struct fixture *)*state)->catalog;
 	add_version(c, &(struct version_options){ .content = "a", .title = "First" });
-	assert_ok(catalog_description_set(c, "ann", "iris", 1, "{\"datacite\":{\"titles\":[{\"title\":\"Second\"}]}}", "bob", err));
+	assert_ok(catalog_description_set(c, "ann", "iris", 1, "{\"datacite\":{\"titles\":[{\"title\":\"Second\"}]}}",
+					  "bob", err));
 	assert_int_equal(catalog_description_set(c, "ann", "iris", 1, "[]", "bob", NULL), ERR_INVALID_ARGUMENT);
 	assert_int_equal(catalog_description_set(c, "ann", "iris", 1, "{", "bob", NULL), ERR_INVALID_ARGUMENT);
 	assert_int_equal(catalog_description_set(c, "ann", "iris", 2, "{}", "bob", NULL), ERR_NOT_FOUND);
@@ -175,7 +177,8 @@ static void test_bad_rows(void **state)
 {
 	struct catalog *c = ((struct fixture *)*state)->catalog;
 	static const struct version_options bad[] = {
-		{ .owner = "Ann" }, { .name = "infer" }, { .name = "" }, { .servable = "[]" }, { .servable = "{" }, { .dlhub = "{" },
+		{ .owner = "Ann" },   { .name = "infer" }, { .name = "" },
+		{ .servable = "[]" }, { .servable = "{" }, { .dlhub = "{" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct version_row row = { 0 };
@@ -215,7 +218,8 @@ static void test_backup(void **state)
 {
 	struct fixture *f = *state;
 	add_version(f->catalog, &(struct version_options){ .content = "a" });
-	_cleanup_free_ char *folder = xasprintf("%s/copy", f->directory), *path = xasprintf("%s/catalog.sqlite", folder);
+	_cleanup_free_ char *folder = xasprintf("%s/copy", f->directory),
+			    *path = xasprintf("%s/catalog.sqlite", folder);
 	assert_int_equal(mkdir(folder, 0700), 0);
 	assert_ok(catalog_backup(f->catalog, path, err));
 	assert_int_equal(catalog_backup(f->catalog, path, NULL), ERR_ALREADY_EXISTS);
@@ -226,7 +230,7 @@ static void test_backup(void **state)
 	catalog_close(copy);
 }
 
-TEST_MAIN(TEST_IN_CATALOG(test_numbers), TEST_IN_CATALOG(test_removed_numbers_are_not_used_again), TEST_IN_CATALOG(test_list),
-	  TEST_IN_CATALOG(test_row_round_trip), TEST_IN_CATALOG(test_access), TEST_IN_CATALOG(test_aliases),
-	  TEST_IN_CATALOG(test_description), TEST_IN_CATALOG(test_bad_rows), TEST_IN_CATALOG(test_blobs),
-	  TEST_IN_CATALOG(test_backup))
+TEST_MAIN(TEST_IN_CATALOG(test_numbers), TEST_IN_CATALOG(test_removed_numbers_are_not_used_again),
+	  TEST_IN_CATALOG(test_list), TEST_IN_CATALOG(test_row_round_trip), TEST_IN_CATALOG(test_access),
+	  TEST_IN_CATALOG(test_aliases), TEST_IN_CATALOG(test_description), TEST_IN_CATALOG(test_bad_rows),
+	  TEST_IN_CATALOG(test_blobs), TEST_IN_CATALOG(test_backup))

@@ -178,15 +178,16 @@ static enum err_code entries_read(const json_t *array, const char *member, char 
 		return err_set(err, ERR_INVALID_ARGUMENT, "access: '%s' must be an array of texts", member);
 	size_t count = json_array_size(array);
 	if (count > ACCESS_ENTRIES_MAX)
-		return err_set(err, ERR_OUT_OF_RANGE, "access: '%s' has %zu entries, at most %d are possible", member, count,
-			       ACCESS_ENTRIES_MAX);
+		return err_set(err, ERR_OUT_OF_RANGE, "access: '%s' has %zu entries, at most %d are possible", member,
+			       count, ACCESS_ENTRIES_MAX);
 	for (size_t i = 0; i < count; i++) {
 		const char *text = json_string_value(json_array_get(array, i));
 		if (text && is_entry(text))
 			continue;
 		err_set(err, ERR_INVALID_ARGUMENT, "access: entry %zu of '%s', %s%s%s, names nobody", i + 1, member,
 			text ? "\"" : "", text ? text : "which is not a text", text ? "\"" : "");
-		err_advise(err, "write \"public\", \"signed-in\", \"user:NAME\" or \"group:NAME\"; [] is the owner alone");
+		err_advise(err,
+			   "write \"public\", \"signed-in\", \"user:NAME\" or \"group:NAME\"; [] is the owner alone");
 		return ERR_INVALID_ARGUMENT;
 	}
 	char **entries = xcalloc(count + 1, sizeof(*entries));
@@ -205,7 +206,7 @@ static enum err_code check_members(const json_t *json, const char *owner, struct
 		return err_set(err, ERR_INVALID_ARGUMENT, "access: must be an object with \"visible_to\"");
 	const char *member;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)json, member, value) {
+	json_object_foreach ((json_t *)(uintptr_t)json, member, value) {
 		size_t i = 0;
 		while (i < ARRAY_SIZE(known) && strcmp(known[i], member) != 0)
 			i++;
@@ -217,10 +218,12 @@ static enum err_code check_members(const json_t *json, const char *owner, struct
 	}
 	json_t *given = json_object_get(json, "owner");
 	if (given && (!json_is_string(given) || strcmp(json_string_value(given), owner) != 0))
-		return err_set(err, ERR_INVALID_ARGUMENT, "access: 'owner' must be \"%s\"; a servable keeps its owner", owner);
+		return err_set(err, ERR_INVALID_ARGUMENT, "access: 'owner' must be \"%s\"; a servable keeps its owner",
+			       owner);
 	if (!json_object_get(json, "visible_to")) {
 		err_set(err, ERR_INVALID_ARGUMENT, "access: 'visible_to' is missing");
-		err_advise(err, "give an array such as [\"public\"], [\"signed-in\"], [\"user:NAME\"] or [] for the owner alone");
+		err_advise(err, "give an array such as [\"public\"], [\"signed-in\"], [\"user:NAME\"],"
+				" or [] for the owner alone");
 		return ERR_INVALID_ARGUMENT;
 	}
 	return ERR_OK;
@@ -261,7 +264,8 @@ static json_t *entries_json(char *const *entries)
 
 char *access_list_format(const struct access_list *list)
 {
-	_cleanup_json_ json_t *json = json_pack("{s:s, s:o}", "owner", list->owner, "visible_to", entries_json(list->visible));
+	_cleanup_json_ json_t *json =
+		json_pack("{s:s, s:o}", "owner", list->owner, "visible_to", entries_json(list->visible));
 	if (!json)
 		abort(); /* names are UTF-8, so only memory can fail */
 	if (list->run)

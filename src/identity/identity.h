@@ -10,7 +10,7 @@
 
 /* Immutable and counted (shared); thread-safe. */
 struct principal {
-	const char *user;	    /* NULL: anonymous */
+	const char *user;	   /* NULL: anonymous */
 	const char *const *groups; /* sorted */
 	size_t group_count;
 	bool admin;
@@ -30,13 +30,14 @@ enum right { RIGHT_DISCOVER, RIGHT_READ, RIGHT_DOWNLOAD, RIGHT_RUN, RIGHT_MANAGE
  * admits the owner alone. `run` and `download` are NULL where they follow `visible`; they narrow it and never
  * widen it: whoever may not discover a servable may do nothing with it. A NULL `visible` reads as empty. */
 struct access_list {
-	char *owner; /* user or group name */
+	char *owner;			   /* user or group name */
 	char **visible, **run, **download; /* NULL-terminated arrays, each sorted and unique */
 };
 void access_list_done(struct access_list *list);
 /* Reads and writes {"owner"?, "visible_to": [...], "run_by"?: [...], "download_by"?: [...]}; refuses other members,
  * an "owner" that is not `owner`, and entries that are none of the four forms, naming the entry. */
-must_check enum err_code access_list_parse(const char *owner, const char *json, struct access_list *ret, struct err *err);
+must_check enum err_code access_list_parse(const char *owner, const char *json, struct access_list *ret,
+					   struct err *err);
 char *access_list_format(const struct access_list *list); /* returned owned: JSON text */
 
 enum decision {

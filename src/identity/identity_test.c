@@ -63,8 +63,10 @@ static void test_parse(void **state)
 static void test_format(void **state)
 {
 	struct access_list list;
-	assert_int_equal(access_list_parse("ann", "{\"visible_to\":[\"user:bob\",\"group:lab\",\"user:bob\"],\"run_by\":[]}",
-					   &list, NULL), ERR_OK);
+	assert_int_equal(access_list_parse("ann",
+					   "{\"visible_to\":[\"user:bob\",\"group:lab\",\"user:bob\"],\"run_by\":[]}",
+					   &list, NULL),
+			 ERR_OK);
 	char *text = access_list_format(&list);
 	assert_string_equal(text, "{\"owner\":\"ann\",\"run_by\":[],\"visible_to\":[\"group:lab\",\"user:bob\"]}");
 	struct access_list again;
@@ -90,7 +92,7 @@ static void test_too_many_entries(void **state)
 
 /* One letter a right, in the order discover read download run manage: a allow, 0 absent, f forbidden. */
 static const struct {
-	const char *who;    /* "-": anonymous; "ann,group,group" */
+	const char *who; /* "-": anonymous; "ann,group,group" */
 	const char *access;
 	const char *expect;
 } decide_cases[] = {
@@ -147,7 +149,8 @@ static void test_publish(void **state)
 	static const struct {
 		const char *who;
 		bool expect;
-	} cases[] = { { "-", false }, { "own", true }, { "bob", false }, { "bob,own", true }, { "bob,lab", false }, { "bob!", true } };
+	} cases[] = { { "-", false },	   { "own", true },	 { "bob", false },
+		      { "bob,own", true }, { "bob,lab", false }, { "bob!", true } };
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct principal *p = principal_of(cases[i].who);
 		assert_int_equal(access_may_publish(p, "own"), cases[i].expect);
