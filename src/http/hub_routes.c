@@ -1,6 +1,7 @@
 /* The hub about itself. */
 #include "http/server_impl.h"
 
+#include "base/schema_texts.h"
 #include "io/sandbox.h"
 
 enum err_code handle_hub(struct request *request, struct err *err)
@@ -38,4 +39,19 @@ enum err_code handle_root(struct request *request, struct err *err)
 	request->reply.content_type = "text/html; charset=utf-8";
 	request->reply.status = 200;
 	return ERR_OK;
+}
+
+enum err_code handle_schema(struct request *request, struct err *err)
+{
+	for (size_t i = 0; i < SCHEMA_TEXT_COUNT; i++) {
+		char name[64];
+		snprintf(name, sizeof(name), "%s.json", schema_texts[i].name);
+		if (strcmp(request->param_text[0], name) != 0)
+			continue;
+		buf_puts(&request->reply.body, schema_texts[i].text);
+		request->reply.status = 200;
+		return ERR_OK;
+	}
+	return err_set(err, ERR_NOT_FOUND, "no schema '%s': they are document.json, datacite.json, dlhub.json, servable.json, "
+					   "argument_type.json and golden.json", request->param_text[0]);
 }

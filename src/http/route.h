@@ -46,6 +46,7 @@ must_check enum err_code route_find(struct request *request, const char *method,
 /* The handlers, by file. */
 enum err_code handle_root(struct request *, struct err *);		 /* hub_routes.c */
 enum err_code handle_hub(struct request *, struct err *);
+enum err_code handle_schema(struct request *, struct err *);
 enum err_code handle_server_metadata(struct request *, struct err *); /* oip_routes.c */
 enum err_code handle_live(struct request *, struct err *);
 enum err_code handle_model_metadata(struct request *, struct err *);
