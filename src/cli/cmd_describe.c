@@ -95,10 +95,14 @@ static void print_serving(const struct cli *cli, const json_t *document)
 			  framework ? ")" : "");
 	if (!json_is_object(golden))
 		return;
-	const char *source = json_path_string(golden, "source"), *by = json_path_string(golden, "framework");
-	out_print(cli, BOLD "Golden test" PLAIN " from %s%s%s", source ?: "the first run", by ? ", recorded by " : "", by ?: "");
-	if (json_is_number(json_object_get(golden, "max_abs_error")))
-		out_print(cli, "; largest difference %.2g", json_number_value(json_object_get(golden, "max_abs_error")));
+	const char *source = json_path_string(golden, "source") ?: "", *by = json_path_string(golden, "framework");
+	bool made_up = strcmp(source, "generated") == 0;
+	out_print(cli, BOLD "Tested" PLAIN " on %s", made_up ? "a made-up input, whose output is that of the first run" :
+						     strcmp(source, "file") == 0 ? "the example in its own file" : "an example");
+	if (by && !made_up)
+		out_print(cli, " that %s answered", by);
+	if (json_is_number(json_object_get(golden, "max_error")) && !made_up)
+		out_print(cli, "; largest difference %.2g", json_number_value(json_object_get(golden, "max_error")));
 	if (json_is_number(json_object_get(golden, "rtol")))
 		out_print(cli, " (tolerance %.2g relative, %.2g absolute)", json_number_value(json_object_get(golden, "rtol")),
 			  json_number_value(json_object_get(golden, "atol")));

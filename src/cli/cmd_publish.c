@@ -102,9 +102,11 @@ static void say_found(struct cli *cli, const json_t *document)
 	const char *source = json_path_string(document, "serving.golden.source");
 	const char *framework = json_path_string(document, "serving.golden.framework");
 	if (source && strcmp(source, "generated") == 0)
-		out_say(cli, "  tested    on a made-up input; its output was recorded from the first run\n");
+		out_say(cli, "  tested    on a made-up input; the output of that first run is what later ones must give\n");
+	else if (framework)
+		out_say(cli, "  tested    gives on an example what %s gives\n", framework);
 	else if (source)
-		out_say(cli, "  tested    on the example given%s%s\n", framework ? ", output by " : "", framework ?: "");
+		out_say(cli, "  tested    on the example given\n");
 }
 
 static enum err_code finish(struct cli *cli, const json_t *task, struct err *err)

@@ -166,15 +166,20 @@ static enum err_code read_record(const char *path, json_t *document, struct err 
 	return code;
 }
 
-/* The end of what Python said, as an error. */
-static enum err_code python_error(int log_fd, struct err *err)
+/* The end of what Python said. */
+static void read_end(int log_fd, char *text, size_t size)
 {
-	char text[2001];
 	off_t end = lseek(log_fd, 0, SEEK_END);
-	ssize_t got = pread(log_fd, text, sizeof(text) - 1, MAX(end - (off_t)sizeof(text) + 1, 0));
+	ssize_t got = pread(log_fd, text, size - 1, MAX(end - (off_t)size + 1, 0));
 	text[got > 0 ? got : 0] = '\0';
 	while (got > 0 && text[got - 1] == '\n')
 		text[--got] = '\0';
+}
+
+static enum err_code python_error(int log_fd, struct err *err)
+{
+	char text[2001];
+	read_end(log_fd, text, sizeof(text));
 	err_set(err, ERR_FAILED_PRECONDITION, "the model fails in its own framework here:\n%s", text);
 	return err_advise(err, "correct it, or publish without asking the framework: --no-record");
 }
@@ -195,8 +200,12 @@ static enum err_code record(struct cli *cli, const char *path, const char *folde
 	int status;
 	int64_t start = clock_ms();
 	run_python(argv, folder, log_fd, &status);
-	if (status == EXIT_NO_FRAMEWORK || status < 0) {
-		out_say(cli, "expected output: from the first run at the hub (its framework is not installed for %s here)\n", python);
+	if (status == EXIT_NO_FRAMEWORK || status < 0 || status == 127) {
+		char said[2001];
+		read_end(log_fd, said, sizeof(said));
+		const char *line = strrchr(said, '\n') ? strrchr(said, '\n') + 1 : said;
+		out_say(cli, "expected output: from the first run at the hub; %s: %s\n", python,
+			status == EXIT_NO_FRAMEWORK && *line ? line : "does not run here");
 		return ERR_OK;
 	}
 	if (status != 0)

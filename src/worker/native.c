@@ -248,11 +248,21 @@ static enum err_code native_signature(struct native *native, const json_t *load,
 	return ERR_OK;
 }
 
+char *native_framework(void)
+{
+	ov_version_t version;
+	if (ov_get_openvino_version(&version) != OK)
+		return NULL;
+	/* "2026.4.1-22982-…" */
+	char *text = xasprintf("OpenVINO %.*s", (int)strcspn(version.buildNumber, "-"), version.buildNumber);
+	ov_version_free(&version);
+	return text;
+}
+
 enum err_code native_load(void *context, struct worker_loop *loop, json_t *load, json_t *ready, struct err *err)
 {
 	struct native *native = context;
-	_cleanup_free_ char *path = NULL;
-	ov_version_t version;
+	_cleanup_free_ char *path = NULL, *framework = native_framework();
 	enum err_code code = native_signature(native, load, err);
 
 	if (code == ERR_OK)
@@ -268,12 +278,8 @@ enum err_code native_load(void *context, struct worker_loop *loop, json_t *load,
 	native->outputs_static = true;
 	for (size_t i = 0; i < native->output_count; i++)
 		native->outputs_static &= native->outputs[i].is_static;
-	if (ov_get_openvino_version(&version) == OK) {
-		/* "2026.4.1-22982-…" */
-		json_object_set_new(ready, "framework",
-				    json_sprintf("OpenVINO %.*s", (int)strcspn(version.buildNumber, "-"), version.buildNumber));
-		ov_version_free(&version);
-	}
+	if (framework)
+		json_object_set_new(ready, "framework", json_string(framework));
 	json_object_set_new(ready, "engine", json_string("openvino"));
 	memory_give_back();
 	return ERR_OK;

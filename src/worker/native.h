@@ -18,5 +18,7 @@ must_check enum err_code native_load(void *context, struct worker_loop *loop, js
 must_check enum err_code native_run(void *context, const struct worker_run *run, struct worker_reply *reply,
 				    struct err *err);
 
+/* "OpenVINO 2026.4.1"; returned owned, NULL if it does not tell. */
+char *native_framework(void);
 /* The folder of OpenVINO's libraries, which it opens its plugins from; returned owned, NULL if it is not known. */
 char *native_library_folder(void);

@@ -13,6 +13,7 @@
 
 static const char usage[] =
 	"usage: dlhub-worker-native --model DIR --memory BYTES [--network]\n"
+	"       dlhub-worker-native --version\n"
 	"\n"
 	"Serves the ONNX file or TensorFlow SavedModel in DIR with OpenVINO. dlhubd starts it, with a Unix stream\n"
 	"socket as descriptor 3 that speaks the frames of api/worker-frames.md.\n";
@@ -30,6 +31,7 @@ static bool parse_arguments(int argc, char **argv, struct arguments *ret)
 		{ "memory", required_argument, NULL, 'b' },
 		{ "network", no_argument, NULL, 'n' },
 		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
 		{ 0 },
 	};
 	int c;
@@ -47,6 +49,10 @@ static bool parse_arguments(int argc, char **argv, struct arguments *ret)
 		} else if (c == 'h') {
 			fputs(usage, stdout);
 			exit(0);
+		} else if (c == 'v') {
+			_cleanup_free_ char *framework = native_framework();
+			printf("dlhub-worker-native %s, %s\n", DLHUB_VERSION, framework ?: "OpenVINO does not tell its version");
+			exit(framework ? 0 : 1);
 		} else {
 			return false;
 		}
