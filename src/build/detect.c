@@ -156,14 +156,21 @@ static char *list_files(const char *folder, const json_t *paths)
 	return buf_take(&text, NULL);
 }
 
-/* What a name promises. */
+/* What a name promises, and the contents that keep it. */
 static const struct {
 	const char *suffix, *what;
+	unsigned int contents;
 } claims[] = {
-	{ ".onnx", "an ONNX file" },   { "saved_model.pb", "a TensorFlow SavedModel" },
-	{ ".keras", "a Keras model" }, { ".h5", "an HDF5 file" },   { ".hdf5", "an HDF5 file" },
-	{ ".pkl", "a pickle" },	       { ".pickle", "a pickle" },   { ".joblib", "a joblib file" },
-	{ ".pt", "a PyTorch file" },   { ".pth", "a PyTorch file" },
+	{ ".onnx", "an ONNX file", C(ONNX) },
+	{ "saved_model.pb", "a TensorFlow SavedModel", C(SAVED_MODEL) },
+	{ ".keras", "a Keras model", C(KERAS) | C(HDF5) },
+	{ ".h5", "an HDF5 file", C(HDF5) },
+	{ ".hdf5", "an HDF5 file", C(HDF5) },
+	{ ".pkl", "a pickle", C(PICKLE) | C(COMPRESSED) | C(TORCH) },
+	{ ".pickle", "a pickle", C(PICKLE) | C(COMPRESSED) | C(TORCH) },
+	{ ".joblib", "a joblib file", C(PICKLE) | C(COMPRESSED) },
+	{ ".pt", "a PyTorch file", C(TORCH) | C(TORCHSCRIPT) },
+	{ ".pth", "a PyTorch file", C(TORCH) | C(TORCHSCRIPT) },
 };
 
 /* Why a file that calls itself a model is none. ERR_OK: no file does. */
@@ -176,22 +183,23 @@ static enum err_code explain_broken(const char *folder, const char *name, struct
 			continue;
 		_cleanup_free_ char *path = xasprintf("%s/%s", folder, name);
 		enum err_code code = content_of(path, name, &content, err);
-		if (code == ERR_OK)
-			code = mapped_open(path, &file, err);
-		if (code != ERR_OK)
+		if (code != ERR_OK || claims[k].contents & (1u << content))
 			return code;
 		/* The reader of ONNX knows best what is wrong with one. */
 		struct onnx_model model;
-		if (k == 0 && onnx_read((struct str){ file.data, file.len }, &model, err) == ERR_OK)
+		code = k == 0 ? mapped_open(path, &file, err) : ERR_OK;
+		if (code != ERR_OK)
+			return code;
+		bool readable = k == 0 && onnx_read((struct str){ file.data, file.len }, &model, err) == ERR_OK;
+		if (readable)
 			onnx_model_done(&model);
-		else if (k == 0)
+		if (k == 0 && !readable)
 			err_wrap(err, "'%s'", name);
 		else
 			err_set(err, ERR_INVALID_ARGUMENT, "'%s' should be %s by its name, but is %s", name, claims[k].what,
 				content_name(content));
-		mapped_close(&file);
-		if (content == CONTENT_ONNX)
-			return ERR_OK;
+		if (k == 0)
+			mapped_close(&file);
 		return err_advise(err, "it is damaged, cut off or of another format: save the model again, and check that it "
 				       "loads where it was made");
 	}
