@@ -131,15 +131,18 @@ static enum err_code make_input(const struct argument *argument, struct arena *a
 	return ERR_OK;
 }
 
-/* Parses an Open Inference Protocol tensor list as if it were the input of `method`. */
-static enum err_code parse_tensors(json_t *list, const struct method *method, struct arena *arena, int json_depth,
-				   struct run_request *ret, struct err *err)
+/* Parses one side of an example as if it were the input of `method`: the list of tensors under `tensors`, or the value
+ * under `value`, as a DLHub run has it. */
+static enum err_code parse_side(json_t *side, const char *tensors, const char *value, const struct method *method,
+				struct arena *arena, int json_depth, struct run_request *ret, struct err *err)
 {
-	_cleanup_json_ json_t *body = json_pack("{s:O}", "inputs", list);
+	json_t *list = json_object_get(side, tensors), *data = json_object_get(side, value);
+	_cleanup_json_ json_t *body = list ? json_pack("{s:O}", "inputs", list) : data ? json_pack("{s:O}", "data", data) : NULL;
 	_cleanup_free_ char *text = body ? json_canonical(body) : NULL;
 	if (!text)
-		return err_set(err, ERR_INVALID_ARGUMENT, "expected a list of tensors");
-	struct run_parser *parser = oip_parser_create(arena, method, -1, json_depth);
+		return err_set(err, ERR_INVALID_ARGUMENT, "expected \"%s\", a list of tensors, or \"%s\", a value", tensors, value);
+	struct run_parser *parser = list ? oip_parser_create(arena, method, -1, json_depth) :
+					   dlhub_parser_create(arena, method, json_depth);
 	size_t len = strlen(text), used;
 	for (size_t at = 0; at < len; at += used) {
 		enum err_code code = run_parser_feed(parser, text + at, len - at, 0, &used, err);
@@ -153,8 +156,8 @@ enum err_code golden_request(json_t *golden, struct run *run, int json_depth, st
 {
 	const struct method *method = run->method;
 	if (golden) {
-		enum err_code code = parse_tensors(json_path(golden, "request.inputs"), method, &run->arena, json_depth,
-						   &run->request, err);
+		enum err_code code = parse_side(json_object_get(golden, "request"), "inputs", "data", method, &run->arena,
+						json_depth, &run->request, err);
 		if (code != ERR_OK)
 			return err_wrap(err, "golden.request");
 		json_t *parameters = json_path(golden, "request.parameters");
@@ -275,7 +278,7 @@ static double tolerance(json_t *golden, const char *key, double initial)
 enum err_code golden_compare(json_t *golden, struct run *run, int json_depth, double *ret_max_error, struct err *err)
 {
 	*ret_max_error = 0;
-	json_t *expected = json_path(golden, "response.outputs");
+	json_t *expected = json_object_get(golden, "response");
 	if (!expected)
 		return ERR_OK;
 	struct method as_input = *run->method;
@@ -283,7 +286,7 @@ enum err_code golden_compare(json_t *golden, struct run *run, int json_depth, do
 	as_input.input_count = run->method->output_count;
 	as_input.tuple_input = run->method->tuple_output;
 	struct run_request recorded = { 0 };
-	enum err_code code = parse_tensors(expected, &as_input, &run->arena, json_depth, &recorded, err);
+	enum err_code code = parse_side(expected, "outputs", "output", &as_input, &run->arena, json_depth, &recorded, err);
 	if (code != ERR_OK)
 		return err_wrap(err, "golden.response");
 	struct comparison comparison = { tolerance(golden, "rtol", GOLDEN_RTOL), tolerance(golden, "atol", GOLDEN_ATOL), 0 };

@@ -1,6 +1,8 @@
 /* publish/golden.h - the golden test: an example input and the output that the servable must give for it.
  *
  * {"request": <Open Inference Protocol request>, "response"?: <response>, "rtol", "atol", "source", "framework"?}.
+ * Who does not know the arguments' names and datatypes (the model file does) gives values instead, as a DLHub run has
+ * them: {"request": {"data": value}, "response": {"output": value}}.
  * Equal means |got - expected| <= atol + rtol * |expected| for reals (numpy.allclose), exact for all else. */
 #pragma once
 
