@@ -83,17 +83,21 @@ def _bf16_encode(array):
     return np.where(np.isnan(array), np.uint16(0x7fc0), rounded).astype("<u2").tobytes()
 
 
+def _summary(value):
+    return f"an array of {value.dtype}" if isinstance(value, np.ndarray) else repr(value)[:60]
+
+
 def array_as(value, datatype, what):
     """`value` as a numpy array of the datatype, where every value survives that."""
     if not isinstance(value, np.ndarray) and hasattr(value, "detach"):  # a torch tensor
         value = value.detach().cpu()
     try:
-        array = np.asarray(value)
+        array = np.asarray(value, object if datatype == "BYTES" and not isinstance(value, np.ndarray) else None)
     except ValueError as error:
         raise InvalidArgument(f"{what}: these nested lists are no array: {error}") from error
     if datatype == "BYTES" or (datatype is None and array.dtype.kind in "OSU"):
-        if array.dtype.kind not in "OSU":
-            raise InvalidArgument(f"{what}: text was expected, but an array of {array.dtype} came")
+        if not all(isinstance(one, (str, bytes)) for one in array.ravel().tolist()):
+            raise InvalidArgument(f"{what}: text was expected, but {_summary(value)} came")
         return array
     if array.dtype.kind in "OSUMmcV":
         raise InvalidArgument(f"{what}: an array of {array.dtype} cannot be sent",
