@@ -282,9 +282,15 @@ enum err_code golden_compare(json_t *golden, struct run *run, int json_depth, do
 	if (!expected)
 		return ERR_OK;
 	struct method as_input = *run->method;
-	as_input.inputs = run->method->outputs;
+	as_input.inputs = arena_alloc(&run->arena, (run->output_count + 1) * sizeof(*as_input.inputs));
 	as_input.input_count = run->method->output_count;
 	as_input.tuple_input = run->method->tuple_output;
+	for (size_t i = 0; i < as_input.input_count; i++) {
+		as_input.inputs[i] = run->method->outputs[i];
+		/* A recorded value has no datatype; where the schema leaves it open too it is that of what came. */
+		if (as_input.inputs[i].dtype == DTYPE_INVALID && !json_object_get(expected, "outputs"))
+			as_input.inputs[i].dtype = run->outputs[i].dtype;
+	}
 	struct run_request recorded = { 0 };
 	enum err_code code = parse_side(expected, "outputs", "output", &as_input, &run->arena, json_depth, &recorded, err);
 	if (code != ERR_OK)
