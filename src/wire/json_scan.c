@@ -92,6 +92,8 @@ static enum scan_token scan_string(struct json_scan *scan)
 			scan->state = after_value(scan);
 			return SCAN_STRING;
 		}
+		if (*p < 0x20 && p > from)
+			break; /* first what came before it, as if the text were cut here */
 		if (*p < 0x20)
 			return fail_at(scan, scan->offset + (uint64_t)(p - scan->piece),
 				       "control character 0x%02x in a string; it is written \\u%04x", *p, *p);
@@ -417,7 +419,7 @@ bool json_scan_check(struct json_scan *scan, struct str text, uint32_t depth_lim
 	enum scan_token token;
 	while ((token = json_scan_next(scan)) > SCAN_MORE)
 		;
-	if (token == SCAN_MORE) {
+	if (scan->state == SCAN_IN_NUMBER) {
 		json_scan_feed(scan, " ", 1);
 		while ((token = json_scan_next(scan)) > SCAN_MORE)
 			;

@@ -194,5 +194,61 @@ static void test_dlhub_output(void **state)
 	}
 }
 
-TEST_MAIN(cmocka_unit_test(test_print), cmocka_unit_test(test_print_refused), cmocka_unit_test(test_oip_response),
+/* What a response prints is, as a request, the same bits. */
+static void test_round_trip(void **state)
+{
+	enum { COUNT = 4000 };
+	static uint64_t data[COUNT];
+	uint64_t random = 88172645463325252u;
+	for (int dtype = DTYPE_BOOL; dtype <= DTYPE_FP64; dtype++) {
+		if (dtype == DTYPE_FP16 || dtype == DTYPE_BF16)
+			continue;
+		size_t size = dtype_size((enum dtype)dtype), len = size * COUNT;
+		for (size_t i = 0; i < COUNT; i++) {
+			random ^= random << 13;
+			random ^= random >> 7;
+			random ^= random << 17;
+			uint64_t bits = random;
+			/* A finite one: not all bits of the exponent. */
+			if (dtype == DTYPE_FP32)
+				bits &= ~(uint64_t)(1u << 23);
+			else if (dtype == DTYPE_FP64)
+				bits &= ~((uint64_t)1 << 52);
+			else if (dtype == DTYPE_BOOL)
+				bits &= 1;
+			memcpy((uint8_t *)data + i * size, &bits, size);
+		}
+		char input[200];
+		snprintf(input, sizeof(input), "{\"name\":\"x\",\"type\":\"ndarray\",\"shape\":[null,4],\"item_type\":{\"dtype\":\"%s\"}}",
+			 dtype_name((enum dtype)dtype));
+		_cleanup_(signature_destroyp) struct signature *signature = method_of(input);
+		const struct tensor tensor = tensor_of("x", (enum dtype)dtype, data, len, 2, COUNT / 4, 4);
+		for (int nested = 0; nested < 2; nested++) {
+			struct arena arena;
+			struct buf body;
+			arena_init(&arena, 1 << 22);
+			buf_init(&body, 1 << 20);
+			buf_puts(&body, nested ? "{\"data\":" : "");
+			if (!nested)
+				buf_printf(&body, "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"%s\",\"shape\":[%d,4],\"data\":",
+					   dtype_name((enum dtype)dtype), COUNT / 4);
+			assert_int_equal(tensor_print(&body, &tensor, nested ? TENSOR_PRINT_NESTED : 0, NULL), ERR_OK);
+			buf_puts(&body, nested ? "}" : "}]}");
+			const struct method *method = signature_method(signature, STR("run"));
+			struct run_parser *parser =
+				nested ? dlhub_parser_create(&arena, method, 8) : oip_parser_create(&arena, method, -1, 8);
+			struct run_request request;
+			size_t used;
+			assert_int_equal(run_parser_feed(parser, body.data, body.len, 0, &used, NULL), ERR_OK);
+			assert_int_equal(used, body.len);
+			assert_int_equal(run_parser_finish(parser, &request, NULL), ERR_OK);
+			assert_int_equal(request.inputs[0].len, len);
+			assert_memory_equal(request.inputs[0].data, data, len);
+			buf_done(&body);
+			arena_done(&arena);
+		}
+	}
+}
+
+TEST_MAIN(cmocka_unit_test(test_print), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_print_refused), cmocka_unit_test(test_oip_response),
 	  cmocka_unit_test(test_wrong_outputs), cmocka_unit_test(test_dlhub_output))
