@@ -2,7 +2,7 @@
 #include "base/alloc.h"
 #include "cli/cli.h"
 #include "cli/out.h"
-#include "cli/spawn.h"
+#include "cli/child.h"
 #include "io/fs.h"
 
 #include <errno.h>
@@ -101,7 +101,7 @@ static enum err_code run_dlhubd(struct cli *cli, const struct work *work, struct
 	if (code != ERR_OK)
 		return code;
 	const char *const argv[] = { program, work->flag, work->file, "--data", work->data, NULL };
-	code = spawn_beside(argv, &pid, &fd, err);
+	code = child_start(argv, &pid, &fd, err);
 	if (code != ERR_OK)
 		return code;
 	follow(cli, fd, work->growing, work->total, work->doing, out);

@@ -172,6 +172,16 @@ static enum err_code outputs_json(const struct client_outputs *outputs, json_t *
 	return ERR_OK;
 }
 
+/* A number where it is one, as the other route gives it. */
+static json_t *model_version(const json_t *response)
+{
+	const char *text = json_path_string(response, "model_version");
+	int64_t number;
+	if (text && str_parse_i64(text, 0, INT64_MAX, &number))
+		return json_integer(number);
+	return text ? json_string(text) : json_null();
+}
+
 static enum err_code show_outputs(struct job *job, const struct client_outputs *outputs, struct err *err)
 {
 	struct cli *cli = job->cli;
@@ -180,20 +190,18 @@ static enum err_code show_outputs(struct job *job, const struct client_outputs *
 	enum err_code code;
 	if (path && str_ends(path, ".npy")) {
 		code = write_arrays(cli, path, outputs->tensors, outputs->count, err);
-		output = json_pack("{s:s}", "file", path);
 		if (code == ERR_OK && cli->json) {
-			_cleanup_json_ json_t *reply = json_pack("{s:O,s:s*}", "output", output, "version",
-								 json_path_string(outputs->response, "model_version"));
+			_cleanup_json_ json_t *reply = json_pack("{s:{s:s},s:o}", "output", "file", path, "version",
+								 model_version(outputs->response));
 			out_json(reply);
 		}
-		json_decref(output);
 		return code;
 	}
 	code = outputs_json(outputs, &output, err);
 	if (code != ERR_OK)
 		return code;
-	_cleanup_json_ json_t *reply = json_pack("{s:o,s:s*,s:O*}", "output", output, "version",
-						 json_path_string(outputs->response, "model_version"), "metadata",
+	_cleanup_json_ json_t *reply = json_pack("{s:o,s:o,s:O*}", "output", output, "version",
+						 model_version(outputs->response), "metadata",
 						 json_object_get(outputs->response, "parameters"));
 	return show(job, reply, err);
 }

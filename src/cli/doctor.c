@@ -3,7 +3,7 @@
 #include "base/alloc.h"
 #include "base/str.h"
 #include "cli/out.h"
-#include "cli/spawn.h"
+#include "cli/child.h"
 #include "io/fs.h"
 
 #include <errno.h>
@@ -39,7 +39,7 @@ static void check_native(struct doctor *doctor, const char *program)
 	int status;
 	const char *const argv[] = { program, "--version", NULL };
 	buf_init(&out, 1 << 16);
-	spawn_and_read(argv, &out, &status);
+	child_run(argv, NULL, &out, &status);
 	_cleanup_free_ char *line = first_line(&out);
 	if (status == 0)
 		doctor_report(doctor, DOCTOR_OK, "OpenVINO", line, NULL);
@@ -84,7 +84,7 @@ void doctor_check_python(struct doctor *doctor, const char *python)
 		int status;
 		const char *const argv[] = { python, "-I", "-c", needs[i].code, NULL };
 		buf_init(&out, 1 << 16);
-		spawn_and_read(argv, &out, &status);
+		child_run(argv, NULL, &out, &status);
 		_cleanup_free_ char *line = first_line(&out), *finding = xasprintf("%s: %s", python, status == 0 ? line : "missing");
 		doctor_report(doctor, status == 0 ? DOCTOR_OK : DOCTOR_WARN, needs[i].what, finding, needs[i].advice);
 		buf_done(&out);
@@ -142,7 +142,7 @@ static void check_content(struct doctor *doctor, const char *data)
 	fd = -1;
 	const char *const argv[] = { program, "--check", "--data", data, NULL };
 	buf_init(&out, 1 << 20);
-	spawn_and_read(argv, &out, &status);
+	child_run(argv, NULL, &out, &status);
 	while (out.len && out.data[out.len - 1] == '\n')
 		out.data[--out.len] = '\0';
 	const char *text = out.data && *out.data ? out.data : status == 0 ? "sound" : "dlhubd --check failed";

@@ -123,15 +123,24 @@ static void put_line(struct buf *out, const json_t *json)
 	}
 }
 
+/* Where the last line begins. */
+static size_t line_start(const struct buf *out)
+{
+	size_t at = out->len;
+	while (at > 0 && out->data[at - 1] != '\n')
+		at--;
+	return at;
+}
+
 static void format(struct buf *out, const json_t *json, size_t width, size_t indent)
 {
-	size_t start = out->len;
+	size_t start = out->len, line = line_start(out);
 	bool list = json_is_array(json), first = true;
 	const char *key;
 	json_t *item;
 	size_t i;
 	put_line(out, json);
-	if (out->overflowed || out->len - start + indent <= width || (!list && !json_is_object(json)))
+	if (out->overflowed || out->len - line <= width || (!list && !json_is_object(json)))
 		return;
 	out->len = start; /* too long for one line: a line for each member */
 	buf_putc(out, list ? '[' : '{');

@@ -1,8 +1,8 @@
 #include "cli/publish_golden.h"
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "base/str.h"
+#include "cli/child.h"
 #include "cli/out.h"
 #include "cli/publish_document.h"
 #include "client/convert.h"
@@ -10,13 +10,12 @@
 #include "io/fs.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define EXAMPLE_BYTES (64u << 20)
 #define EXIT_NO_FRAMEWORK 11
+#define EXIT_NO_PROGRAM 127
+#define SAID_BYTES (16u << 20)
 #define RECORD_BYTES DOCUMENT_BYTES
 
 /* --- what the publisher gives --- */
@@ -128,31 +127,6 @@ static char **environment_with(const char *folder)
 	return list;
 }
 
-/* Runs to its end; what it writes on both outputs goes to `log_fd`. *ret_status as exit(3), -1: did not run or was killed. */
-static void run_python(const char *const *argv, const char *folder, int log_fd, int *ret_status)
-{
-	posix_spawn_file_actions_t actions;
-	pid_t pid;
-	int status;
-	char **environment = environment_with(folder);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&actions, log_fd, STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, log_fd, STDERR_FILENO);
-	*ret_status = -1;
-	if (posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)argv, environment) == 0) {
-		pid_t ended;
-		while ((ended = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
-			;
-		if (ended == pid && WIFEXITED(status))
-			*ret_status = WEXITSTATUS(status);
-	}
-	posix_spawn_file_actions_destroy(&actions);
-	for (char **one = environment; *one; one++)
-		free(*one);
-	free(environment);
-}
-
 static enum err_code read_record(const char *path, json_t *document, struct err *err)
 {
 	struct buf text;
@@ -166,55 +140,53 @@ static enum err_code read_record(const char *path, json_t *document, struct err 
 	return code;
 }
 
-/* The end of what Python said. */
-static void read_end(int log_fd, char *text, size_t size)
+static enum err_code python_error(const char *said, struct err *err)
 {
-	off_t end = lseek(log_fd, 0, SEEK_END);
-	ssize_t got = pread(log_fd, text, size - 1, MAX(end - (off_t)size + 1, 0));
-	text[got > 0 ? got : 0] = '\0';
-	while (got > 0 && text[got - 1] == '\n')
-		text[--got] = '\0';
-}
-
-static enum err_code python_error(int log_fd, struct err *err)
-{
-	char text[2001];
-	read_end(log_fd, text, sizeof(text));
-	err_set(err, ERR_FAILED_PRECONDITION, "the model fails in its own framework here:\n%s", text);
+	err_set(err, ERR_FAILED_PRECONDITION, "the model fails in its own framework here:\n%s", said);
 	return err_advise(err, "correct it, or publish without asking the framework: --no-record");
 }
 
-static enum err_code record(struct cli *cli, const char *path, const char *folder, const char *work, json_t *document,
-			    struct err *err)
+static enum err_code take_record(struct cli *cli, const char *out, int status, char *said, json_t *document, struct err *err)
 {
-	_cleanup_free_ char *metadata = xasprintf("%s/metadata.json", work), *out = xasprintf("%s/golden.json", work);
-	_cleanup_free_ char *text = json_canonical(document), *log = xasprintf("%s/log", work);
-	enum err_code code = fs_write_durable(metadata, text, strlen(text), 0600, err);
-	if (code != ERR_OK)
-		return code;
-	_cleanup_close_ int log_fd = open(log, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND, 0600);
-	if (log_fd < 0)
-		return err_errno(err, errno, "%s", log);
 	const char *python = args_value(&cli->args, "python") ?: "python3";
-	const char *const argv[] = { python, "-m", "dlhub_worker.record", "--model", path, "--metadata", metadata, "--out", out, NULL };
-	int status;
-	int64_t start = clock_ms();
-	run_python(argv, folder, log_fd, &status);
-	if (status == EXIT_NO_FRAMEWORK || status < 0 || status == 127) {
-		char said[2001];
-		read_end(log_fd, said, sizeof(said));
+	for (size_t len = strlen(said); len && said[len - 1] == '\n';)
+		said[--len] = '\0';
+	if (status == EXIT_NO_FRAMEWORK || status < 0 || status == EXIT_NO_PROGRAM) {
 		const char *line = strrchr(said, '\n') ? strrchr(said, '\n') + 1 : said;
 		out_say(cli, "expected output: from the first run at the hub; %s: %s\n", python,
 			status == EXIT_NO_FRAMEWORK && *line ? line : "does not run here");
 		return ERR_OK;
 	}
 	if (status != 0)
-		return python_error(log_fd, err);
-	code = read_record(out, document, err);
-	if (code == ERR_OK && json_path_string(document, "golden.framework"))
-		out_say(cli, "expected output: recorded here with %s (%.1f s)\n", json_path_string(document, "golden.framework"),
-			(double)(clock_ms() - start) / 1000);
+		return python_error(said, err);
+	enum err_code code = read_record(out, document, err);
+	const char *framework = json_path_string(document, "golden.framework");
+	if (code == ERR_OK && framework)
+		out_say(cli, "expected output: recorded here with %s\n", framework);
 	return code;
+}
+
+static enum err_code record(struct cli *cli, const char *path, const char *folder, const char *work, json_t *document,
+			    struct err *err)
+{
+	_cleanup_free_ char *metadata = xasprintf("%s/metadata.json", work), *out = xasprintf("%s/golden.json", work);
+	_cleanup_free_ char *text = json_canonical(document);
+	const char *python = args_value(&cli->args, "python") ?: "python3";
+	enum err_code code = fs_write_durable(metadata, text, strlen(text), 0600, err);
+	if (code != ERR_OK)
+		return code;
+	const char *const argv[] = { python, "-m", "dlhub_worker.record", "--model", path, "--metadata", metadata,
+				     "--out", out, NULL };
+	char **environment = environment_with(folder);
+	struct buf output;
+	int status;
+	buf_init(&output, SAID_BYTES);
+	child_run(argv, environment, &output, &status);
+	_cleanup_free_ char *said = buf_take(&output, NULL);
+	for (char **one = environment; *one; one++)
+		free(*one);
+	free(environment);
+	return take_record(cli, out, status, said, document, err);
 }
 
 enum err_code golden_record_here(struct cli *cli, const char *path, json_t *document, struct err *err)

@@ -1,4 +1,4 @@
-#include "cli/spawn.h"
+#include "cli/child.h"
 
 #include "base/alloc.h"
 
@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static enum err_code start(const char *const *argv, bool both, pid_t *ret_pid, int *ret_out, struct err *err)
+static enum err_code start(const char *const *argv, char *const *environment, bool both, pid_t *ret_pid, int *ret_out, struct err *err)
 {
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) != 0)
@@ -31,7 +31,7 @@ static enum err_code start(const char *const *argv, bool both, pid_t *ret_pid, i
 		dup2(ends[1], STDOUT_FILENO);
 		if (both)
 			dup2(ends[1], STDERR_FILENO);
-		execvp(argv[0], (char *const *)argv);
+		execvpe(argv[0], (char *const *)argv, environment ?: environ);
 		_exit(127);
 	}
 	close(ends[1]);
@@ -40,12 +40,12 @@ static enum err_code start(const char *const *argv, bool both, pid_t *ret_pid, i
 	return ERR_OK;
 }
 
-void spawn_and_read(const char *const *argv, struct buf *out, int *ret_status)
+void child_run(const char *const *argv, char *const *environment, struct buf *out, int *ret_status)
 {
 	pid_t pid;
 	int fd, status = 0;
 	*ret_status = -1;
-	if (start(argv, true, &pid, &fd, NULL) != ERR_OK)
+	if (start(argv, environment, true, &pid, &fd, NULL) != ERR_OK)
 		return;
 	char piece[4096];
 	ssize_t got;
@@ -59,7 +59,7 @@ void spawn_and_read(const char *const *argv, struct buf *out, int *ret_status)
 		*ret_status = WEXITSTATUS(status);
 }
 
-enum err_code spawn_beside(const char *const *argv, pid_t *ret_pid, int *ret_out, struct err *err)
+enum err_code child_start(const char *const *argv, pid_t *ret_pid, int *ret_out, struct err *err)
 {
-	return start(argv, false, ret_pid, ret_out, err);
+	return start(argv, NULL, false, ret_pid, ret_out, err);
 }
