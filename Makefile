@@ -18,7 +18,7 @@ test: build
 	@tools/test.sh $(BUILD)
 
 bench: build
-	@$(PYTHON) bench/run.py --build $(BUILD)
+	@$(PYTHON) bench/run.py --build $(BUILD) $(BENCH_FLAGS)
 
 lint: build
 	@tools/lint.sh $(BUILD)

@@ -1,0 +1,38 @@
+"""The table: what is compared with what, and the bar. A row is a ratio of two measured medians, or one of them alone."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    title: str
+    value: str  # the name of a measured value
+    over: str  # what it is divided by; empty: nothing
+    bar: str  # "<=" or ">="
+    limit: float
+    unit: str = ""
+    peer: str = ""
+
+    def result(self, samples):
+        """The ratio or value; None where something was not measured."""
+        value, over = samples.median(self.value), samples.median(self.over) if self.over else 1.0
+        return None if value is None or not over else value / over
+
+    def held(self, result: float) -> bool:
+        return result <= self.limit if self.bar == "<=" else result >= self.limit
+
+
+ROWS = (
+    Row("native no-op, 1 connection, one CPU: p50", "native p50", "nginx p50", "<=", 4, "us", "nginx, a constant"),
+    Row("native no-op, 64 connections: server CPU a request", "native CPU", "nginx CPU", "<=", 5, "us", "nginx, a constant"),
+    Row("native no-op, 64 connections: requests a second", "native rate", "nginx rate", ">=", 0.3, "/s", "nginx, a constant"),
+    Row("Python no-op, 64 connections: requests a second", "python rate", "triton rate", ">=", 1.5, "/s", "Triton, Python backend"),
+    Row("Python no-op, 64 connections, against tasks a second", "python rate", "parsl rate", ">=", 20, "/s", "Parsl HTEX"),
+    Row("encoder SavedModel, batch 1: TensorFlow's call over ours", "tensorflow p50", "encoder p50", ">=", 3, "us",
+        "TensorFlow in-process"),
+    Row("encoder SavedModel: largest difference from TensorFlow", "encoder difference", "", "<=", 1e-5),
+    Row("hub: start to ready", "ready", "", "<=", 100, "ms"),
+    Row("hub: resident when idle", "hub resident", "", "<=", 25, "MB"),
+    Row("native worker: private memory", "native private", "", "<=", 12, "MB"),
+    Row("native servable, cold: first answer", "cold", "", "<=", 300, "ms"),
+)

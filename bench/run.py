@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Starts the hub and its peers, measures them side by side and prints one table of ratios from that one run.
+
+    bench/run.py --build build [--only native,python,encoder,life] [--rounds N] [--write-docs]
+
+Results as JSON: BUILD/bench/results.json; with --write-docs also docs/bench.md. See docs/bench.md for how it measures.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(HERE))
+
+import report
+from measure import Failed, Load, Samples, machine
+from peers.htex import Htex
+from peers.hub import Hub
+from peers.nginx import Nginx
+from peers.tensorflow import TensorFlow
+from peers.triton import Triton
+
+CONNECTIONS = 64
+RATE_SECONDS = 3
+LATENCY_COUNT, LATENCY_WARM_UP = 20000, 2000
+ENCODER_COUNT, ENCODER_WARM_UP = 2000, 200
+
+
+class Bench:
+    """What the sections share: folders, programs, the load, the samples."""
+
+    def __init__(self, arguments):
+        self.build = arguments.build.resolve()
+        self.folder = self.build / "bench"
+        self.programs = self.build / "bin"
+        self.venv = self.build / "venv-bench"
+        self.encoder, self.tensorflow_python = arguments.encoder, arguments.tensorflow_python
+        self.rounds = arguments.rounds
+        self.cpu = max(os.sched_getaffinity(0))
+        self.load = Load(self.folder)
+        self.samples = Samples()
+        self.notes: dict[str, str] = {}
+
+    def hub(self, name: str) -> Hub:
+        return Hub(self.folder / name, self.programs)
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+def native(bench: Bench) -> None:
+    """The native no-op against nginx's constant, turn about."""
+    samples, load = bench.samples, bench.load
+    with bench.hub("hub-native") as hub:
+        ours = hub.publish_native(identity())
+        with Nginx(bench.folder / "nginx", hub.answer(ours)) as nginx:
+            limit = nginx.target(ours)
+            for _ in range(bench.rounds):
+                for name, target in (("nginx", limit), ("native", ours)):
+                    result = load.latency(target, LATENCY_COUNT, LATENCY_WARM_UP, bench.cpu)
+                    samples.add(f"{name} p50", result["p50_us"])
+                    samples.add(f"{name} p99, 1 connection", result["p99_us"])
+            for _ in range(bench.rounds):
+                for name, target in (("nginx", limit), ("native", ours)):
+                    result = load.rate(target, CONNECTIONS, RATE_SECONDS)
+                    samples.add(f"{name} rate", result["rate"])
+                    samples.add(f"{name} CPU", result["cpu_us"])
+                    samples.add(f"{name} p99, {CONNECTIONS} connections", result["p99_us"])
+        samples.add("native private", hub.native_private_mb())
+        samples.add("hub resident after load", hub.hub_resident_mb())
+
+
+def python(bench: Bench) -> None:
+    """The Python no-op against Triton's and Parsl's, turn about."""
+    samples, load = bench.samples, bench.load
+    with bench.hub("hub-python") as hub, Triton(bench.folder / "triton", bench.venv) as triton:
+        ours, theirs = hub.publish_python(), triton.target()
+        hub.answer(ours)
+        for _ in range(bench.rounds):
+            for name, target in (("triton", theirs), ("python", ours)):
+                result = load.rate(target, CONNECTIONS, RATE_SECONDS)
+                samples.add(f"{name} rate", result["rate"])
+                samples.add(f"{name} CPU", result["cpu_us"])
+                samples.add(f"{name} p99, {CONNECTIONS} connections", result["p99_us"])
+    with Htex(bench.folder / "parsl", bench.venv) as parsl:
+        for _ in range(bench.rounds):
+            samples.add("parsl rate", parsl.rate())
+
+
+def encoder(bench: Bench) -> None:
+    """The encoder's SavedModel through the hub and by TensorFlow's own call, turn about."""
+    samples, load = bench.samples, bench.load
+    folder = bench.encoder
+    if not (folder / "saved_model").is_dir():
+        raise Failed(f"there is no {folder / 'saved_model'}: make it with examples/encoder/train.py")
+    peer = TensorFlow(bench.folder / "tensorflow", bench.tensorflow_python, folder / "saved_model", folder / "input.npy")
+    with bench.hub("hub-encoder") as hub, peer as tensorflow:
+        hub.publish(folder / "saved_model", "encoder")
+        model = tensorflow.model
+        inputs = hub.metadata("encoder")["inputs"]
+        ours = hub.tensor("encoder", inputs[0]["name"], model["shape"], bytes.fromhex(model["input"]))
+        answer = hub.floats(ours)
+        if len(answer) != len(model["output"]):
+            raise Failed(f"the hub answered {len(answer)} numbers, TensorFlow {len(model['output'])}")
+        samples.add("encoder difference", max(abs(a - b) for a, b in zip(answer, model["output"])))
+        for _ in range(bench.rounds):
+            samples.add("tensorflow p50", tensorflow.p50_us(bench.cpu))
+            samples.add("encoder p50", load.latency(ours, ENCODER_COUNT, ENCODER_WARM_UP, bench.cpu)["p50_us"])
+
+
+def life(bench: Bench) -> None:
+    """Starting, being idle, the first answer of a servable that no worker has loaded yet."""
+    samples = bench.samples
+    with bench.hub("hub-life") as hub:
+        samples.add("ready, first start", hub.ready_ms)
+        hub.publish_native(identity())
+        for _ in range(bench.rounds):
+            hub.restart()
+            samples.add("ready", hub.ready_ms)
+            samples.add("hub resident", hub.hub_resident_mb())
+            start = time.monotonic()
+            hub.answer(hub.native())
+            samples.add("cold", (time.monotonic() - start) * 1e3)
+        samples.add("workers", len(hub.workers("dlhub-worker-native")))
+
+
+SECTIONS = {"native": native, "python": python, "encoder": encoder, "life": life}
+
+
+def identity() -> bytes:
+    """ONNX's Identity of FP32[1], as the tests have it."""
+    spec = importlib.util.spec_from_file_location("make_models", ROOT / "tools" / "make_models.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.MODELS["identity"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
+    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, comma between: %(default)s")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the table takes the median: %(default)s")
+    parser.add_argument("--encoder", type=pathlib.Path, help="folder that examples/encoder/train.py filled")
+    parser.add_argument("--tensorflow-python", type=pathlib.Path, help="interpreter of an environment that has TensorFlow")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/bench.md")
+    arguments = parser.parse_args()
+    chosen = arguments.only.split(",")
+    unknown = set(chosen) - set(SECTIONS)
+    if unknown:
+        parser.error(f"there is no section {', '.join(sorted(unknown))}")
+    arguments.encoder = arguments.encoder or arguments.build / "bench" / "encoder"
+    arguments.tensorflow_python = arguments.tensorflow_python or arguments.build / "venv-encoder" / "bin" / "python"
+    subprocess.run([HERE / "setup.sh", arguments.build, *(["encoder"] if "encoder" in chosen else [])], check=True)
+
+    bench, begin = Bench(arguments), time.monotonic()
+    about = machine()
+    for name in chosen:
+        bench.say(f"measuring: {name}")
+        try:
+            SECTIONS[name](bench)
+        except (Failed, OSError, subprocess.SubprocessError) as error:
+            bench.notes[name] = str(error)
+            bench.say(f"{name} was not measured: {error}")
+    about["seconds"] = round(time.monotonic() - begin)
+    results = report.results(bench.samples, about, bench.notes)
+    (bench.folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(report.text(results))
+    if arguments.write_docs:
+        (ROOT / "docs" / "bench.md").write_text(report.markdown(results))
+    return 0 if not bench.notes else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
