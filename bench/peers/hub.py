@@ -13,7 +13,7 @@ from measure import Failed, Target, command_of, private_mb, resident_mb, tree, w
 from peers.process import Server
 
 NATIVE_BODY = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1.0]}]}'
-PYTHON_BODY = b'{"inputs":[{"name":"data","shape":[1],"datatype":"FP64","data":[1.0]}]}'
+PYTHON_BODY = b'{"inputs":[{"name":"input","shape":[1],"datatype":"FP64","data":[1.0]}]}'
 PYTHON_MODULE = 'def hello(data: float) -> str:\n    return "hello world"\n'
 
 
@@ -68,7 +68,7 @@ class Hub(Server):
         """A function that returns "hello world"."""
         module = self.folder / "hello.py"
         module.write_text(PYTHON_MODULE)
-        self.publish(module, "hello", "--function", "hello")
+        self.publish(module, "hello", "--function", "hello", "--takes", "number", "--gives", "string")
         return self._target("hello", PYTHON_BODY)
 
     def native(self) -> Target:
