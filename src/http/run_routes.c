@@ -45,6 +45,8 @@ enum err_code begin_run(struct request *request, struct err *err)
 	if (code != ERR_OK)
 		return code;
 	request->parser = dlhub_parser_create(&request->run->arena, request->run->method, json_depth(request));
+	if (!request_argument(request, "method"))
+		dlhub_parser_allow_methods(request->parser, request->servable->signature);
 	return ERR_OK;
 }
 
@@ -105,7 +107,9 @@ static enum err_code write_infer(struct request *request, struct run *run, struc
 	int len = snprintf(name, sizeof(name), "%s/%s", run->servable->owner, run->servable->name);
 	size_t count = 0;
 	bool any_binary;
-	enum err_code code = pick_outputs(run, &reply->binary, &reply->binary_flags, &count, err);
+	enum err_code code = oip_outputs_convert(&run->arena, run->method, run->outputs, run->output_count, err);
+	if (code == ERR_OK)
+		code = pick_outputs(run, &reply->binary, &reply->binary_flags, &count, err);
 	if (code != ERR_OK)
 		return code;
 	code = oip_response_write(&reply->body, (struct str){ name, (size_t)len }, str_of(run->servable->number_text),
@@ -175,6 +179,7 @@ void run_finish(struct request *request)
 	const struct http_parts *parts = &request->server->parts;
 	struct err err = ERR_INIT;
 	if (run_parser_finish(request->parser, &run->request, &err) == ERR_OK) {
+		run->method = run->request.method;
 		if (run->request.asynchronous)
 			err_set(&err, ERR_UNIMPLEMENTED, "asynchronous runs are not there yet: leave \"asynchronous\" out");
 	}

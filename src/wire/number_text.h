@@ -1,4 +1,4 @@
-/* wire/number_text.h - a JSON number's text: its grammar, and the conversions that need no big arithmetic.
+/* wire/number_text.h - a JSON number's text: its grammar, and the conversions, both ways, that need no big arithmetic.
  *
  * The scan collects up to 19 digits into an integer while it checks the grammar, so that most numbers of a large
  * array become floats by one division; the others go to wire/number.h. Both ways are exact: the nearest value, ties to
@@ -162,4 +162,54 @@ static inline bool number_text_whole(const struct number_text *number, const uin
 			return false;
 	*ret = value;
 	return true;
+}
+
+/* ---- and back ---- */
+
+/* Writes millionths / 10^6 (at least 1/1000) without exponent and with at least one decimal, as number.h does; 0 where
+ * that writes an exponent, which is shorter for 100000 and more. */
+static inline size_t number_text_put_millionths(char *to, bool negative, uint64_t millionths)
+{
+	uint32_t fraction = (uint32_t)(millionths % 1000000);
+	uint64_t whole = millionths / 1000000;
+	char *at = to;
+	if (fraction == 0 && whole >= 100000)
+		return 0;
+	if (negative)
+		*at++ = '-';
+	if (whole < 10)
+		*at++ = (char)('0' + whole);
+	else
+		at += number_write_u64(at, whole);
+	*at++ = '.';
+	for (int i = 5; i >= 0; i--, fraction /= 10)
+		at[i] = (char)('0' + fraction % 10);
+	at += 6;
+	while (at[-1] == '0' && at[-2] != '.')
+		at--;
+	return (size_t)(at - to);
+}
+
+/* The shortest text that reads back to the value, where it has at most six decimals; otherwise 0. Up to 15 significant
+ * digits (6 of a float) are the only ones of their number of digits for a value: if they read back, none are shorter. */
+static inline size_t number_text_put_f64(char *to, double value)
+{
+	double size = value < 0 ? -value : value;
+	if (!(size >= 1e-3 && size < 1e9))
+		return 0;
+	uint64_t millionths = (uint64_t)(size * 1e6 + 0.5);
+	if ((double)millionths / 1e6 != size || millionths >= 1000000000000000u)
+		return 0;
+	return number_text_put_millionths(to, value < 0, millionths);
+}
+
+static inline size_t number_text_put_f32(char *to, float value)
+{
+	float size = value < 0 ? -value : value;
+	if (!(size >= 1e-3f && size < 1))
+		return 0;
+	uint32_t millionths = (uint32_t)((double)size * 1e6 + 0.5);
+	if ((float)millionths / 1e6f != size || millionths >= 1000000)
+		return 0;
+	return number_text_put_millionths(to, value < 0, millionths);
 }

@@ -1,6 +1,6 @@
 #include "wire/tensor_print.h"
 
-#include "wire/number.h"
+#include "wire/number_text.h"
 
 #include <math.h>
 
@@ -48,7 +48,8 @@ static float bfloat_to_float(uint16_t half)
 
 static inline size_t print_float(char *to, float value)
 {
-	return isfinite(value) ? number_write_f32(to, value) : 0;
+	size_t len = number_text_put_f32(to, value);
+	return len || !isfinite(value) ? len : number_write_f32(to, value);
 }
 
 /* The length, or 0 for what JSON cannot hold. */
@@ -82,7 +83,8 @@ static inline size_t print_one(char *to, enum dtype dtype, const uint8_t *at)
 		return print_float(to, LOAD(float, at));
 	default: {
 		double value = LOAD(double, at);
-		return isfinite(value) ? number_write_f64(to, value) : 0;
+		size_t len = number_text_put_f64(to, value);
+		return len || !isfinite(value) ? len : number_write_f64(to, value);
 	}
 	}
 }
