@@ -6,7 +6,7 @@
 static void keep(char **to, const char *text, size_t len)
 {
 	free(*to);
-	*to = xstrndup(text, MIN(len, 2000));
+	*to = xstrndup(text, strnlen(text, MIN(len, 2000)));
 }
 
 /* "ERROR: Could not find a version that satisfies the requirement x==9 (from versions: 1.0, 2.0)" */

@@ -7,6 +7,7 @@
 #include "io/fs.h"
 
 #define KERAS_JSON_MAX (64u << 20) /* config.json of a .keras file */
+#define KERAS_H5_NEAR 65536u	       /* how far behind its name the value of an attribute is looked for */
 #define SYSTEM_TORCH "/usr/lib/python3/dist-packages/torch"
 
 /* "scikit-learn 1.5.0" in golden.framework, which the publisher's own tool recorded: the version of `name`. */
@@ -82,13 +83,36 @@ static enum err_code inspect_keras_zip(const char *path, struct inspection *ret,
 	return ERR_OK;
 }
 
-static enum err_code inspect_keras_h5(const char *path, struct err *err)
+/* The first text like "3.1.0" near the attribute keras_version, whose value HDF5 keeps elsewhere in the file. Returned
+ * owned; NULL: none. */
+static char *find_h5_version(const struct mapped *file)
+{
+	const char *end = file->data + file->len, *key = memmem(file->data, file->len, "keras_version", 13);
+
+	end = key ? key + MIN((size_t)(end - key), KERAS_H5_NEAR) : NULL;
+	for (const char *at = key; at && at < end; at++) {
+		int parts = 0;
+		size_t len = 0;
+		if (at[0] < '1' || at[0] > '9')
+			continue;
+		while (at + len < end && len < 12 && (at[len] == '.' || (at[len] >= '0' && at[len] <= '9')))
+			parts += at[len++] == '.';
+		bool begins = at[-1] != '.' && !(at[-1] >= '0' && at[-1] <= '9');
+		if (parts == 2 && at[len - 1] != '.' && begins)
+			return xstrndup(at, len);
+		at += len;
+	}
+	return NULL;
+}
+
+static enum err_code inspect_keras_h5(const char *path, char **ret_version, struct err *err)
 {
 	struct mapped file;
 	enum err_code code = mapped_open(path, &file, err);
 
 	if (code != ERR_OK)
 		return code;
+	*ret_version = find_h5_version(&file);
 	bool whole = memmem(file.data, file.len, "model_config", strlen("model_config"));
 	bool weights = memmem(file.data, file.len, "layer_names", strlen("layer_names"));
 	mapped_close(&file);
@@ -111,7 +135,7 @@ enum err_code inspect_keras(const char *folder, const struct detected *found, co
 	if (found->content == CONTENT_KERAS)
 		code = inspect_keras_zip(path, ret, &version, err);
 	else if (!arch)
-		code = inspect_keras_h5(path, err);
+		code = inspect_keras_h5(path, &version, err);
 	if (code != ERR_OK)
 		return code;
 	if (arch)

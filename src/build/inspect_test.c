@@ -339,6 +339,10 @@ static void test_keras(void **state)
 	put_text("m.h5", "\x89HDF\r\n\x1a\n ... model_config ... ");
 	look_ok("{}");
 	expect("servable.type", "\"Keras Model\"");
+	expect("requirements", "[\"numpy\",\"tensorflow-cpu\"]");
+	put_text("m.h5", "\x89HDF\r\n\x1a\n keras_version backend 0.5 1.2 model_config 2.12.0 tail");
+	look_ok("{}");
+	expect("framework", "\"Keras 2.12.0\"");
 	put_text("m.h5", "\x89HDF\r\n\x1a\n ... layer_names ... ");
 	expect_refused("{}", "the weights of a Keras model, but not its layers");
 	put_text("m.h5", "\x89HDF\r\n\x1a\n ... ");
