@@ -29,6 +29,7 @@ struct step {
 };
 
 #define ARGV_MAX 24
+#define STEP_CHOOSE_ENVIRONMENT 2 /* place in `steps` that a fall-back goes on from */
 
 static void step_run(struct job *job);
 
@@ -143,7 +144,7 @@ static enum err_code check_servable(struct job *job, struct err *err)
 }
 
 /* Which environment, by digest of what it is made from. */
-static enum err_code choose_environment(struct job *job, struct err *err)
+static enum err_code work_choose_environment(struct job *job, struct err *err)
 {
 	if (strcmp(json_path_string(job->inspected, "engine") ?: "python", "openvino") == 0) {
 		job->environment[0] = '\0';
@@ -171,9 +172,7 @@ static enum err_code choose_environment(struct job *job, struct err *err)
 static enum err_code work_inspected(struct job *job, struct err *err)
 {
 	enum err_code code = merge_inspected(job, "inspect.json", err);
-	if (code == ERR_OK && !needs_python(job))
-		code = check_servable(job, err);
-	return code == ERR_OK ? choose_environment(job, err) : code;
+	return code == ERR_OK && !needs_python(job) ? check_servable(job, err) : code;
 }
 
 /* --- environment --- */
@@ -219,10 +218,13 @@ static void command_environment(struct job *job, const char **argv, char **owned
 	memcpy(argv, args, sizeof(args));
 }
 
+static bool no_lock(struct job *job)
+{
+	return !*job->environment;
+}
+
 static enum err_code work_lock(struct job *job, struct err *err)
 {
-	if (!*job->environment)
-		return ERR_OK;
 	_cleanup_free_ char *marker = environment_path(job, ENVIRONMENT_FILE);
 	json_decref(job->lock);
 	job->lock = NULL;
@@ -267,6 +269,22 @@ static enum err_code work_inspected_python(struct job *job, struct err *err)
 static void step_done(struct job *job);
 static void step_failed(struct job *job);
 
+/* An engine that cannot read a model, or does not give the framework's answer, is no reason to fail: the framework itself
+ * serves it in a Python worker. Returns whether there is such a way and it was not taken yet. */
+static bool fall_back(struct job *job)
+{
+	json_t *other = json_incref(json_object_get(job->inspected, "fallback"));
+	if (!other)
+		return false;
+	job_log(job, "not served by OpenVINO: %s\nserving it with its framework instead", err_text(&job->err));
+	err_done(&job->err);
+	json_object_del(job->inspected, "fallback"); /* once */
+	json_object_update(job->inspected, other);
+	json_decref(other);
+	job->step = STEP_CHOOSE_ENVIRONMENT;
+	return true;
+}
+
 static json_t *golden_of(struct job *job)
 {
 	return json_object_get(job->metadata.document, "golden") ?: json_object_get(job->inspected, "golden");
@@ -299,6 +317,8 @@ static void on_golden_run(void *context, struct run *run)
 		job_free(job);
 	else if (job->err.code == ERR_OK)
 		step_done(job);
+	else if (fall_back(job))
+		step_run(job);
 	else
 		step_failed(job);
 }
@@ -353,8 +373,9 @@ static enum err_code work_publish(struct job *job, struct err *err)
 static const struct step steps[] = {
 	{ "unpacking", 0.05, NULL, command_unpack, NULL, NULL },
 	{ "inspecting", 0.15, NULL, command_inspect, work_inspected, NULL },
+	[STEP_CHOOSE_ENVIRONMENT] = { "choosing the environment", 0.20, NULL, NULL, work_choose_environment, NULL },
 	{ "installing packages", 0.25, no_environment, command_environment, NULL, NULL },
-	{ "installing packages", 0.60, NULL, NULL, work_lock, NULL },
+	{ "reading what was installed", 0.60, no_lock, NULL, work_lock, NULL },
 	{ "inspecting in its environment", 0.65, no_python_inspection, command_inspect_python, work_inspected_python, NULL },
 	{ "storing", 0.75, NULL, NULL, store_version, NULL },
 	{ "testing", 0.85, NULL, NULL, NULL, begin_golden },

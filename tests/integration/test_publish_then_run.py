@@ -54,3 +54,30 @@ def test_binary_tensors_both_ways(hub, identity_onnx):
         split = int(answer.headers["Inference-Header-Content-Length"])
         assert json.loads(answer.content[:split])["outputs"][0]["parameters"]["binary_data_size"] == 4 * count
         numpy.testing.assert_array_equal(numpy.frombuffer(answer.content[split:], numpy.float32), values)
+
+
+def test_a_graph_that_openvino_cannot_read_runs_in_its_framework(hub):
+    """ai.onnx.ml is seen at inspection; an operator that OpenVINO lacks only when it loads the model. Both end in ONNX Runtime."""
+    from onnx import TensorProto, helper
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2])
+    scaler = helper.make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[1.0, 2.0], scale=[2.0, 0.5])
+    model = helper.make_model(helper.make_graph([scaler], "scaler", [x], [y]), opset_imports=[
+        helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)])
+    model.ir_version = 8
+    task = hub.publish(document("scaler"), model.SerializeToString())
+    assert task["status"] == "succeeded" and task["result"]["engine"] != "openvino", task
+    answer = hub.post("/v2/models/admin/scaler/infer", json={
+        "inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [[3, 4]]}]})
+    assert answer.json()["outputs"][0]["data"] == [4.0, 1.0], answer.text
+
+    values = helper.make_tensor_value_info("v", TensorProto.STRING, [None])
+    upper = helper.make_tensor_value_info("u", TensorProto.STRING, [None])
+    node = helper.make_node("StringConcat", ["v", "v"], ["u"])
+    model = helper.make_model(helper.make_graph([node], "twice", [values], [upper]), opset_imports=[helper.make_opsetid("", 20)])
+    model.ir_version = 9
+    golden = {"request": {"inputs": [{"name": "v", "shape": [1], "datatype": "BYTES", "data": ["ab"]}]}}
+    task = hub.publish({**document("twice"), "golden": golden}, model.SerializeToString())
+    assert task["status"] == "succeeded" and task["result"]["engine"] != "openvino", task
+    answer = hub.post("/api/v1/servables/admin/twice/run", json={"data": ["a", "b"]})
+    assert answer.json() == [["aa", "bb"]], answer.text

@@ -1,0 +1,187 @@
+"""Whatever happens to a publish: what was acknowledged is there afterwards, of the rest nothing is visible."""
+import io
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import tarfile
+import threading
+import zipfile
+
+import pytest
+import requests
+
+from conftest import HubProcess, document, wait_for
+
+
+def tar_of(*members):
+    """members: (TarInfo or name, bytes)"""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for member, data in members:
+            info = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def special(name, kind, target=""):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info, b""
+
+
+BAD_ARCHIVES = {
+    "dot-dot": ([("../evil", b"x"), ("model.onnx", b"y")], ".."),
+    "absolute": ([("/etc/evil", b"x")], "absolute"),
+    "symlink": ([special("model.onnx", tarfile.SYMTYPE, "/etc/passwd")], "link"),
+    "hardlink": ([special("model.onnx", tarfile.LNKTYPE, "/etc/passwd")], "link"),
+    "device": ([special("null", tarfile.CHRTYPE)], "device"),
+    "fifo": ([special("pipe", tarfile.FIFOTYPE)], "pipe"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARCHIVES)
+def test_archives_that_want_out(shared_hub, case):
+    members, word = BAD_ARCHIVES[case]
+    task = shared_hub.publish(document("bad"), tar_of(*members), "bad.tar")
+    assert task["status"] == "failed" and task["error"]["code"] == "INVALID_ARGUMENT", task
+    assert shared_hub.get("/api/v1/servables/admin/bad").status_code == 404
+    assert "FAILED" in shared_hub.get(f"/api/v1/tasks/{task['task_id']}/log").text
+
+
+def test_a_bomb_stops_at_its_limit(tmp_path):
+    hub = HubProcess(tmp_path / "hub", "--limits.unpacked_bytes", "8M")
+    try:
+        bomb = io.BytesIO()
+        with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+            with archive.open("model.onnx", "w", force_zip64=True) as member:
+                for _ in range(1024):
+                    member.write(bytes(1 << 20))
+        task = hub.publish(document("bomb"), bomb.getvalue(), "bomb.zip")
+        assert task["status"] == "failed", task
+        assert "limits.unpacked_bytes" in task["error"]["message"] + task["error"].get("hint", "")
+        assert not list((hub.data / "publish").iterdir())
+    finally:
+        assert hub.stop() == 0
+
+
+@pytest.mark.parametrize("filename", ["model.onnx", "model.h5", "model.keras", "model.pt", "model.joblib", "model.zip"])
+def test_model_files_that_are_none(shared_hub, filename, identity_onnx):
+    for data in (random.Random(7).randbytes(5000), b"", identity_onnx[:len(identity_onnx) // 2]):
+        task = shared_hub.publish(document("broken"), data, filename)
+        assert task["status"] == "failed", (filename, task)
+        assert task["error"]["message"] and task["error"]["code"] != "INTERNAL", (filename, task)
+    assert shared_hub.get("/api/v1/servables/admin/broken").status_code == 404
+
+
+def blobs_of(hub):
+    return sorted(path.parent.name + path.name for path in (hub.data / "blobs" / "sha256").rglob("*") if path.is_file())
+
+
+def check_after_crash(hub, acknowledged):
+    """Every acknowledged publish ends, and what is visible has all its files."""
+    for task in acknowledged:
+        state = hub.wait_task(task)
+        assert state["status"] == "succeeded", state
+    for name in hub.get("/api/v1/servables").json():
+        described = hub.get(f"/api/v1/servables/{name}").json()
+        for file in described["files"]:
+            got = hub.get(f"/api/v1/servables/{name}/files/{file['path']}")
+            assert got.status_code == 200 and len(got.content) == file["bytes"]
+        answer = hub.post(f"/v2/models/{name}/infer", json={
+            "inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [2.5]}]})
+        assert answer.status_code == 200 and answer.json()["outputs"][0]["data"] == [2.5], answer.text
+
+
+def test_kill_9_of_the_hub_at_any_point(tmp_path, identity_onnx):
+    """Publishes go on in a thread while the hub is killed at times that differ from round to round."""
+    hub = HubProcess(tmp_path / "hub")
+    acknowledged, random_time = [], random.Random(11)
+    for round_number in range(6):
+        stop = threading.Event()
+
+        def publish_on():
+            for i in range(50):
+                if stop.is_set():
+                    return
+                name = f"m{round_number}-{i}"
+                data = identity_onnx + b"\x32" + bytes([len(name)]) + name.encode()  # a doc_string: other bytes, same graph
+                try:
+                    reply = hub.post("/api/v1/publish", files={
+                        "json": ("dlhub.json", json.dumps(document(name)), "application/json"),
+                        "file": ("model.onnx", data, "application/octet-stream")})
+                    if reply.status_code == 202:
+                        acknowledged.append(reply.json()["task_id"])
+                except requests.RequestException:
+                    return
+        thread = threading.Thread(target=publish_on)
+        before = len(acknowledged)
+        thread.start()
+        wait_for(lambda: len(acknowledged) > before + random_time.randrange(3), what="a publish")
+        threading.Event().wait(random_time.random() * 0.2)  # not for an event: the point is that the moment is any
+        hub.stop(signal.SIGKILL)
+        stop.set()
+        thread.join()
+        hub.start()
+    check_after_crash(hub, acknowledged)
+    assert not [path for path in (hub.data / "publish").iterdir()]
+    assert hub.stop() == 0
+
+
+def test_kill_9_of_the_build(shared_hub):
+    """The child is killed while it installs: the task fails with words, the hub goes on."""
+    files = {"json": ("dlhub.json", json.dumps({**document("slow"), "servable": {
+        "type": "Python static method", "shim": "python.PythonStaticMethodServable",
+        "methods": {"run": {"input": {"type": "string"}, "output": {"type": "string"},
+                            "method_details": {"module": "slow", "method_name": "f"}}}}}), "application/json"),
+        "file": ("slow.py", "import six\ndef f(x): return x\n", "text/plain")}
+    metadata = json.loads(files["json"][1])
+    metadata["dlhub"]["dependencies"] = {"python": {"six": "1.16.0"}}
+    files["json"] = ("dlhub.json", json.dumps(metadata), "application/json")
+    task = shared_hub.post("/api/v1/publish", files=files).json()["task_id"]
+
+    def builder():
+        for entry in pathlib.Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                if words[0].endswith(b"dlhub-build") and b"environment" in words and str(shared_hub.data).encode() in b" ".join(words):
+                    return int(entry.name)
+        return None
+    os.kill(wait_for(builder, what="dlhub-build"), signal.SIGKILL)
+    state = shared_hub.wait_task(task)
+    assert state["status"] == "failed" and state["error"]["message"], state
+    again = shared_hub.publish(metadata, files["file"][1], "slow.py")
+    assert again["status"] == "succeeded", again
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small file system can only be mounted by root")
+def test_a_full_disk(tmp_path, identity_onnx):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", folder], check=True)
+    hub = None
+    try:
+        hub = HubProcess(folder / "hub")
+        assert hub.publish(document("first"), identity_onnx)["status"] == "succeeded"
+        reply = hub.post("/api/v1/publish", files={
+            "json": ("dlhub.json", json.dumps(document("big")), "application/json"),
+            "file": ("model.onnx", bytes(64 << 20), "application/octet-stream")})
+        assert reply.status_code == 429 and reply.json()["code"] == "RESOURCE_EXHAUSTED", reply.text
+        assert "No space left" in reply.json()["error"]
+        wait_for(lambda: not list((hub.data / "publish").iterdir()), what="the end of the leftovers")
+        assert hub.post("/v2/models/admin/first/infer", json={
+            "inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}).status_code == 200
+        assert hub.publish(document("second", "Other"), identity_onnx)["status"] == "succeeded"
+        assert hub.stop() == 0
+        hub.start()
+        assert sorted(hub.get("/api/v1/servables").json()) == ["admin/first", "admin/second"]
+    finally:
+        if hub:
+            hub.stop()
+        subprocess.run(["umount", "-l", folder], check=False)
