@@ -18,7 +18,8 @@ static void keep_only(int fd)
 	close_range((unsigned int)fd + 1, ~0u, 0);
 }
 
-/* Signals are blocked, so that none is lost between a look and the wait. Returns the next one. */
+/* Signals are blocked, so that none is lost between a look at the children and the wait. Returns the next one.
+ * The first look comes before the first wait: setting SIGCHLD to its default drops one that was already there. */
 static int next_signal(void)
 {
 	sigset_t all;
@@ -110,12 +111,7 @@ void sandbox_wait(pid_t child, int status_fd, const char *scratch)
 	signal(SIGCHLD, SIG_DFL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	keep_only(status_fd);
-	for (;;) {
-		int signum = next_signal();
-		if (signum != SIGCHLD) {
-			pass_on(child, signum);
-			continue;
-		}
+	for (;; pass_on(child, next_signal())) {
 		int status;
 		pid_t ended;
 		while ((ended = waitpid(-1, &status, WNOHANG)) > 0 && ended != child)
@@ -135,12 +131,7 @@ void sandbox_reap(pid_t main_child, int status_fd)
 {
 	signal(SIGCHLD, SIG_DFL);
 	keep_only(status_fd);
-	for (;;) {
-		int signum = next_signal();
-		if (signum != SIGCHLD) {
-			pass_on(main_child, signum);
-			continue;
-		}
+	for (;; pass_on(main_child, next_signal())) {
 		int status;
 		for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
 			if (pid != main_child)
