@@ -147,6 +147,7 @@ struct mapping {
 
 struct slab_view {
 	int64_t ceiling_bytes, total_bytes;
+	int protection;
 	struct mapping mappings[SLAB_COUNT_MAX];
 };
 
@@ -154,7 +155,13 @@ struct slab_view *slab_view_create(int64_t ceiling_bytes)
 {
 	struct slab_view *view = NEW(struct slab_view);
 	view->ceiling_bytes = ceiling_bytes;
+	view->protection = PROT_READ;
 	return view;
+}
+
+void slab_view_allow_writes(struct slab_view *view)
+{
+	view->protection = PROT_READ | PROT_WRITE;
 }
 
 void slab_view_destroy(struct slab_view *view)
@@ -198,7 +205,7 @@ enum err_code slab_view_add(struct slab_view *view, uint32_t slab, int fd, size_
 	enum err_code code = check_memfd(taken, size, err);
 	if (code != ERR_OK)
 		return code;
-	void *data = mmap(NULL, size, PROT_READ, MAP_SHARED, taken, 0);
+	void *data = mmap(NULL, size, view->protection, MAP_SHARED, taken, 0);
 	if (data == MAP_FAILED)
 		return err_errno(err, errno, "mapping slab %u of %zu bytes", slab, size);
 	view->mappings[slab] = (struct mapping){ data, size };
@@ -214,4 +221,30 @@ bool slab_view_get(void *context, uint32_t slab, uint8_t **ret_data, size_t *ret
 	*ret_data = view->mappings[slab].data;
 	*ret_size = view->mappings[slab].size;
 	return true;
+}
+
+enum err_code slab_view_detach(struct slab_view *view, uint32_t slab, struct err *err)
+{
+	uint8_t *old;
+	size_t size;
+	if (!slab_view_get(view, slab, &old, &size))
+		return err_set(err, ERR_INVALID_ARGUMENT, "there is no slab %u", slab);
+	void *copy = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (copy == MAP_FAILED)
+		return err_errno(err, errno, "no memory for a copy of slab %u of %zu bytes", slab, size);
+	memcpy(copy, old, size);
+	void *again = mremap(old, 0, size, MREMAP_MAYMOVE); /* an old size of 0: a second mapping of the same memory */
+	if (again == MAP_FAILED) {
+		int why = errno;
+		munmap(copy, size);
+		return err_errno(err, why, "mapping slab %u of %zu bytes again", slab, size);
+	}
+	if (mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, old) == MAP_FAILED) {
+		int why = errno;
+		munmap(copy, size);
+		munmap(again, size);
+		return err_errno(err, why, "putting a copy of slab %u in its place", slab);
+	}
+	view->mappings[slab].data = again;
+	return ERR_OK;
 }

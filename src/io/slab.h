@@ -26,7 +26,13 @@ bool slab_release(struct slab_pool *pool, uint32_t slab);
 struct slab_view;
 struct slab_view *slab_view_create(int64_t ceiling_bytes);
 void slab_view_destroy(struct slab_view *view);
+/* Slabs added from now on are mapped so that this side may scribble over what it was given: its writer never reads
+ * them. For a worker whose servable works in place. */
+void slab_view_allow_writes(struct slab_view *view);
 /* Takes `fd`. Refuses what is not a memfd sealed with F_SEAL_GROW and F_SEAL_SHRINK of exactly that size. */
 must_check enum err_code slab_view_add(struct slab_view *view, uint32_t slab, int fd, size_t size, struct err *err);
 /* frame_slab_fn of wire/frame.h; `context` is the view. */
 bool slab_view_get(void *context, uint32_t slab, uint8_t **ret_data, size_t *ret_size);
+/* Puts a private copy of the slab where its mapping is, without a moment in which other threads see anything else,
+ * and maps the slab anew elsewhere. The copy, at the old address, is the caller's (munmap). ERR_RESOURCE_EXHAUSTED. */
+must_check enum err_code slab_view_detach(struct slab_view *view, uint32_t slab, struct err *err);

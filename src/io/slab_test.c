@@ -165,6 +165,32 @@ static void test_view_refuses(void **state)
 	}
 }
 
+static void test_view_detaches(void **state)
+{
+	const int both = F_SEAL_GROW | F_SEAL_SHRINK;
+	int fd = memfd(0, 65536, both), writer = dup(fd);
+	struct slab_view *view = slab_view_create(MIB);
+	uint8_t *before, *after;
+	size_t size;
+
+	slab_view_allow_writes(view);
+	assert_int_equal(pwrite(writer, "one", 3, 0), 3);
+	assert_int_equal(slab_view_add(view, 0, fd, 65536, NULL), ERR_OK);
+	assert_true(slab_view_get(view, 0, &before, &size));
+	before[3] = '!';
+	assert_int_equal(slab_view_detach(view, 0, NULL), ERR_OK);
+	assert_true(slab_view_get(view, 0, &after, &size));
+	assert_ptr_not_equal(before, after);
+	assert_int_equal(pwrite(writer, "two", 3, 0), 3);
+	assert_memory_equal(before, "one!", 4);
+	assert_memory_equal(after, "two!", 4);
+	assert_int_equal(slab_view_detach(view, 1, NULL), ERR_INVALID_ARGUMENT);
+	munmap(before, 65536);
+	close(writer);
+	slab_view_destroy(view);
+}
+
 TEST_MAIN(cmocka_unit_test(test_sizes_and_reuse), cmocka_unit_test(test_ceiling_and_count),
 	  cmocka_unit_test(test_file_size_limit),
-	  cmocka_unit_test(test_what_is_written_is_seen), cmocka_unit_test(test_view_refuses))
+	  cmocka_unit_test(test_what_is_written_is_seen), cmocka_unit_test(test_view_refuses),
+	  cmocka_unit_test(test_view_detaches))

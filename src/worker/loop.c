@@ -225,6 +225,45 @@ static bool loop_slab(void *context, uint32_t slab, uint8_t **ret_data, size_t *
 	return true;
 }
 
+/* The slab of the run that `data` lies in. */
+static bool loop_find_slab(const struct worker_loop *loop, const void *data, uint32_t *ret, uint8_t **ret_base,
+			   size_t *ret_size)
+{
+	for (size_t i = 0; i < loop->run_slab_count; i++) {
+		*ret = loop->run_slabs[i];
+		if (slab_view_get(loop->view, *ret, ret_base, ret_size) && (const uint8_t *)data >= *ret_base &&
+		    (const uint8_t *)data < *ret_base + *ret_size)
+			return true;
+	}
+	return false;
+}
+
+bool worker_input_is_shared(const struct worker_run *run, const void *data)
+{
+	uint32_t slab;
+	uint8_t *base;
+	size_t size;
+
+	return loop_find_slab(run->loop, data, &slab, &base, &size);
+}
+
+enum err_code worker_keep_input(const struct worker_run *run, const void *data, uint8_t **ret_base, size_t *ret_size,
+				struct err *err)
+{
+	uint32_t slab;
+	uint8_t *base;
+	size_t size;
+
+	if (!loop_find_slab(run->loop, data, &slab, &base, &size))
+		return err_set(err, ERR_NOT_FOUND, "the input is not in shared memory");
+	enum err_code code = slab_view_detach(run->loop->view, slab, err);
+	if (code == ERR_OK) {
+		*ret_base = base;
+		*ret_size = size;
+	}
+	return code;
+}
+
 static bool loop_was_cancelled(struct worker_loop *loop, uint64_t run)
 {
 	for (size_t i = 0; i < loop->cancelled_count; i++) {
@@ -385,6 +424,8 @@ int worker_loop_run(int fd, const struct worker_shim *shim, const struct worker_
 	arena_init(&loop->arena, LOOP_ARENA_MAX);
 	loop->pool = slab_pool_create(slab_bytes);
 	loop->view = slab_view_create(slab_bytes);
+	if (options->writable_inputs)
+		slab_view_allow_writes(loop->view);
 	sigaction(SIGTERM, &on_term, NULL);
 
 	enum err_code code = loop_load(loop, &err);

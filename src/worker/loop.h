@@ -49,6 +49,8 @@ struct worker_options {
 	int64_t slab_bytes; /* ceiling of each side's slabs; 0: no more than 1 GiB */
 	/* Where `directory` of the LOAD document really is behind the walls of the sandbox; NULL: as it says. */
 	const char *directory;
+	/* Input tensors may be written to (the shim's own run sees it, nobody else). */
+	bool writable_inputs;
 };
 
 /* Serves until the hub goes or SIGTERM comes; takes `fd`. Returns the program's exit status: 0 after a clean
@@ -65,6 +67,14 @@ must_check enum err_code worker_reply_reserve(struct worker_reply *reply, const 
 void worker_reply_output(struct worker_reply *reply, struct str text_stdout, struct str text_stderr);
 /* Where the servable failed. Copied. */
 void worker_reply_traceback(struct worker_reply *reply, struct str traceback);
+
+/* Whether `data`, bytes of an input of this run, lies in shared memory and not in the frame. */
+bool worker_input_is_shared(const struct worker_run *run, const void *data);
+/* Keeps the shared memory that `data`, bytes of an input of this run, lies in: what is there stays there, as private
+ * memory [*ret_base, *ret_base + *ret_size) that is the caller's (munmap). ERR_NOT_FOUND: it is not in shared memory
+ * (then it ends with the run); ERR_RESOURCE_EXHAUSTED. */
+must_check enum err_code worker_keep_input(const struct worker_run *run, const void *data, uint8_t **ret_base,
+					   size_t *ret_size, struct err *err);
 
 /* A line for the operator's log (FRAME_LOG); goes out with the next write. */
 void worker_log(struct worker_loop *loop, const char *fmt, ...) _printf_(2, 3);

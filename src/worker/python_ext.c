@@ -111,9 +111,11 @@ static enum err_code on_run(void *context, const struct worker_run *run, struct 
 
 	if (!method)
 		return err_set(err, ERR_NOT_FOUND, "the servable has no method '" STR_FMT "'", STR_ARG(run->frame->method));
+	python_memories_begin_run(&server->types.memories, run);
 	enum err_code code = python_method_run(method, &server->types, run->frame, reply, err);
 	if (PyErr_Occurred())
 		code = take_python_error(server, reply, err);
+	python_memories_end_run(&server->types.memories);
 	pass_output(server, run, reply);
 	return code;
 }
@@ -137,7 +139,7 @@ static int serve(struct server *server, int fd, const char *directory)
 		.before_wait = before_wait,
 		.after_wait = after_wait,
 	};
-	const struct worker_options options = { .directory = directory };
+	const struct worker_options options = { .directory = directory, .writable_inputs = true };
 
 	return worker_loop_run(fd, &shim, &options);
 }

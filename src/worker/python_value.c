@@ -1,7 +1,6 @@
 #include "worker/python_value.h"
 
 #include "wire/number.h"
-#include "worker/python_memory.h"
 
 #define INTEGER_DIGITS_MAX 18 /* fits int64 whatever the digits are */
 #define SCALAR_TEXT_MAX 64
@@ -23,15 +22,14 @@ static PyObject *import_member(const char *module, const char *name)
 
 bool python_types_init(struct python_types *types)
 {
-	types->memory = python_memory_type_create();
 	types->json_loads = import_member("json", "loads");
 	types->array_from_bytes = import_member("dlhub_worker.values", "array_from_bytes");
-	return types->memory && types->json_loads && types->array_from_bytes;
+	return python_memories_init(&types->memories) && types->json_loads && types->array_from_bytes;
 }
 
 void python_types_done(struct python_types *types)
 {
-	Py_CLEAR(types->memory);
+	python_memories_done(&types->memories);
 	Py_CLEAR(types->ndarray);
 	for (int i = 0; i < DTYPE_COUNT; i++)
 		Py_CLEAR(types->dtypes[i]);
@@ -78,7 +76,7 @@ static PyObject *array_in(struct python_types *types, const struct tensor *tenso
 					     (const char *)tensor->data, (Py_ssize_t)tensor->len);
 	if (!types->ndarray && !load_numpy(types))
 		return NULL;
-	_cleanup_py_ PyObject *memory = python_memory_copy(types->memory, tensor->data, tensor->len);
+	_cleanup_py_ PyObject *memory = python_memory_create(&types->memories, tensor->data, tensor->len);
 	if (!memory)
 		return NULL;
 	return PyObject_CallFunctionObjArgs(types->ndarray, shape, types->dtypes[tensor->dtype], memory, NULL);

@@ -7,11 +7,11 @@
 
 #include "worker/python_abi.h"
 
-#include "worker/loop.h"
+#include "worker/python_memory.h"
 
 /* What is looked up once. All owned. */
 struct python_types {
-	PyObject *memory;	   /* worker/python_memory.h */
+	struct python_memories memories;
 	PyObject *ndarray;	   /* numpy.ndarray; NULL until an array comes */
 	PyObject *dtypes[DTYPE_COUNT]; /* numpy.dtype objects, NULL where numpy has none */
 	PyObject *json_loads;

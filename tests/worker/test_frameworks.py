@@ -1,5 +1,8 @@
 """scikit-learn and ONNX Runtime in real workers: the framework's own numbers come back."""
 
+import json
+import os
+
 import numpy as np
 import pytest
 
@@ -88,6 +91,29 @@ def test_arrays_may_be_written_and_kept(worker, environment):
         sums.append(2.0 * size)
         got, = one.run_arrays(np.ones(size))
         assert got.tolist() == sums
+
+
+def test_large_inputs_are_not_copied(worker, environment):
+    """Two runs in one slab see the same memory, unless the first run's array is kept."""
+    code = "kept = []\ndef f(x, keep=0):\n  if keep: kept.append(x[1:])\n  return [x.ctypes.data, *(float(one.sum()) for one in kept)]"
+    document, files = array_function(code)
+    document["servable"]["methods"]["run"]["output"] = {"type": "list"}
+    one = worker(document, files, environment)
+    content = np.ones(100000).tobytes()
+    slab = one.share(content)
+
+    def run(**parameters):
+        outputs, _ = one.run_raw([("input", "FP64", [100000], content)], slabs={0: (slab, 0)}, parameters=parameters)
+        return json.loads(outputs[0][3])
+
+    first, again = run(), run()
+    assert first == again
+    kept = run(keep=1)
+    assert kept == [first[0], 99999.0]
+    os.pwrite(one.own[slab], np.zeros(100000).tobytes(), 0)
+    after = run()
+    assert after[0] != first[0] and after[1] == 99999.0
+    assert run() == after
 
 
 @pytest.mark.parametrize("expression", ["x.T", "x[::2, ::-1]", "x[:0]", "np.asfortranarray(x)", "x.sum()", "x.astype('>f8')",
