@@ -79,7 +79,7 @@ def record(path, metadata, value=None):
     servable = shims.create({"servable": found["servable"], "dlhub": found["dlhub"]}, directory)
     block = found["servable"]["methods"]["run"]
     given = metadata.get("golden") or {}
-    request = request_of(block, given.get("request") or {}, value)
+    request = request_of(block, given.get("request") or found.get("golden", {}).get("request") or {}, value)
     files = RunFiles()
     try:
         arguments = protocol.method_arguments(block, request, files)

@@ -38,3 +38,7 @@ def worker(tmp_path):
     yield start
     for one in started:
         one.close()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "heavy: needs TensorFlow (some 500 MB of wheels) or PyTorch")

@@ -2,6 +2,7 @@
 
 import inspect as python_inspect
 
+from .. import protocol
 from ..shims.pytorch import TorchServable
 from . import Inspected
 from . import describe
@@ -77,20 +78,27 @@ def _describe_output(torch, value, free_batch):
 
 
 def _by_trying(torch, model):
-    """(input, output) of a module with one tensor, or None."""
+    """(input, output, example request) of a module with one tensor, or None."""
     for shape, dtypes in _candidates(model):
         for dtype in dtypes:
             result = _try(torch, model, (1, *shape), dtype)
             if result is None:
                 continue
             axes = _free_axes(torch, model, (1, *shape), dtype)
-            value = torch.zeros((1, *shape), dtype=getattr(torch, dtype)).numpy()
+            value = _example((1, *shape), dtype)
             described = {"type": "ndarray", "shape": axes, "item_type": describe.item_type(value.dtype)}
             output = _describe_output(torch, result, axes[0] is None)
             if None in axes[1:]:
                 output = _loosen(output)
-            return described, output
+            return described, output, protocol.request({"input": described}, value)
     return None
+
+
+def _example(shape, dtype):
+    """Reals in [0, 1); whole numbers are indices, of which 0 and 1 are the safe ones."""
+    import numpy as np
+    random = np.random.default_rng(20181126)
+    return random.random(shape).astype(dtype) if dtype.startswith("float") else random.integers(0, 2, shape)
 
 
 def _loosen(output):
@@ -118,16 +126,17 @@ def inspect(document, directory):
     given = ((document["servable"].get("methods") or {}).get("run") or {})
     inputs = [_input_of(name, kind, len(taken)) for name, kind in taken]
     source = inputs[0] if len(inputs) == 1 else {"type": "tuple", "element_types": inputs}
-    output = {"type": "ndarray", "shape": "Any"}
+    output, golden = {"type": "ndarray", "shape": "Any"}, None
     if len(taken) == 1 and inputs[0]["type"] == "ndarray" and not given.get("input"):
         tried = _by_trying(torch, model)
         if tried:
-            source, output = tried
+            source, output, request = tried
+            golden = {"request": request, "source": "generated"}
             notes.append(f"shapes were found by trying: input {source['shape']}")
     if source.get("shape") == "Any" or len(taken) > 1:
         notes.append('shapes are not in the file: give an example input, and "input" and "output" in the metadata to have inputs checked')
     run = {"input": source, "output": output, "parameters": {}, "method_details": {"method_name": "forward"}}
     summary = str(model) if not isinstance(model, torch.jit.ScriptModule) else f"{model.original_name} (TorchScript)\n{model}"
-    inspected = Inspected({"run": run}, "Deep NN", summary, notes=notes)
+    inspected = Inspected({"run": run}, "Deep NN", summary, notes=notes, golden=golden)
     inspected.framework = servable.framework
     return inspected
