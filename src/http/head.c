@@ -139,6 +139,7 @@ static bool known_principal(struct request *request)
 struct lookup {
 	struct request *request;
 	bool token;
+	uint64_t forgotten; /* the server's when it began: what was read before a change is not kept after it */
 	struct known_token *known;
 	struct servable *servable;
 	struct err err;
@@ -190,12 +191,18 @@ static void looked_up(void *context)
 	if (lookup->known) {
 		lookup->known->until_ms = loop_now_ns(server->parts.loop) / 1000000 + TOKEN_CACHE_MS;
 		request->principal = principal_ref(lookup->known->principal);
-		cache_put(server->tokens, token_key(request), lookup->known);
+		if (lookup->forgotten == server->forgotten)
+			cache_put(server->tokens, token_key(request), lookup->known);
+		else
+			head_drop_token(NULL, lookup->known);
 	}
 	if (lookup->servable) {
 		char text[512];
 		request->servable = servable_ref(lookup->servable);
-		cache_put(server->routes, servable_key(request, text, sizeof(text)), lookup->servable);
+		if (lookup->forgotten == server->forgotten)
+			cache_put(server->routes, servable_key(request, text, sizeof(text)), lookup->servable);
+		else
+			servable_unref(lookup->servable);
 	}
 	err_move(&request->lookup, &lookup->err);
 	free(lookup);
@@ -207,6 +214,7 @@ static bool start_lookup(struct request *request, bool token)
 	struct lookup *lookup = NEW(struct lookup);
 	lookup->request = request;
 	lookup->token = token;
+	lookup->forgotten = request->server->forgotten;
 	lookup->err = ERR_INIT;
 	if (!pool_submit(request->server->parts.loop, LANE_CATALOG, look_up, looked_up, lookup)) {
 		free(lookup);

@@ -464,13 +464,14 @@ void http_server_stop(struct http_server *server)
 static bool is_servable(void *context, struct str key, void *value)
 {
 	const struct str *prefix = context;
-	return key.len > prefix->len && memcmp(key.data, prefix->data, prefix->len) == 0;
+	return key.len >= prefix->len && memcmp(key.data, prefix->data, prefix->len) == 0;
 }
 
 void http_server_forget_servable(struct http_server *server, const char *owner, const char *name)
 {
 	_cleanup_free_ char *text = xasprintf("%s/%s@", owner, name);
 	struct str prefix = str_of(text);
+	server->forgotten++;
 	cache_remove_if(server->routes, is_servable, &prefix);
 }
 
@@ -481,5 +482,6 @@ static bool always(void *context, struct str key, void *value)
 
 void http_server_forget_tokens(struct http_server *server)
 {
+	server->forgotten++;
 	cache_remove_if(server->tokens, always, NULL);
 }

@@ -19,6 +19,7 @@ struct http_server {
 	unsigned int sandbox;
 	struct cache *routes; /* "owner/name[@version]" → struct servable */
 	struct cache *tokens; /* SHA-256 of a token → struct known_token */
+	uint64_t forgotten;   /* how often something was taken out of them because it changed */
 	struct request *waiters; /* long polls of tasks */
 	uint64_t task_changes;	 /* how often any task has changed */
 };
