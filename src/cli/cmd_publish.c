@@ -85,6 +85,16 @@ static void say_seen_by(struct cli *cli, const json_t *document)
 	out_say(cli, "%s\n", i ? "" : "you alone");
 }
 
+/* The same content again is the same version: who may see it stays as it was, whatever this publish asked for. */
+static void warn_of_access(struct cli *cli, const char *name, const json_t *asked, const json_t *document)
+{
+	const json_t *wish = json_path(asked, "dlhub.visible_to"), *has = json_path(document, "access.visible_to");
+	if (!wish || !has || json_equal(wish, has))
+		return;
+	out_warn(cli, YELLOW "note:" PLAIN " %s was there already, and who may see it is as before; to change that:\n"
+		      "  dlhub access %s --visible-to WHO\n", name, name);
+}
+
 /* "takes float32 array of shape (any, 4), gives …" */
 static void say_found(struct cli *cli, const json_t *document)
 {
@@ -109,7 +119,7 @@ static void say_found(struct cli *cli, const json_t *document)
 		out_say(cli, "  tested    on the example given\n");
 }
 
-static enum err_code finish(struct cli *cli, const json_t *task, struct err *err)
+static enum err_code finish(struct cli *cli, const json_t *task, const json_t *asked, struct err *err)
 {
 	const char *name = json_path_string(task, "servable") ?: "";
 	_cleanup_json_ json_t *document = NULL;
@@ -117,6 +127,7 @@ static enum err_code finish(struct cli *cli, const json_t *task, struct err *err
 	enum err_code code = cli_get(cli, path, &document, err);
 	if (code != ERR_OK)
 		return err_wrap(err, "published as %s", name);
+	warn_of_access(cli, name, asked, document);
 	if (cli->json) {
 		_cleanup_json_ json_t *both = json_pack("{s:O,s:O}", "task", task, "servable", document);
 		out_json(both);
@@ -157,7 +168,7 @@ static enum err_code run_publish(struct cli *cli, struct err *err)
 	}
 	out_say(cli, "taken as task %s; Ctrl-C stops the waiting, not the publish\n", id);
 	code = watch_task(cli, id, &task, err);
-	return code == ERR_OK ? finish(cli, task, err) : code;
+	return code == ERR_OK ? finish(cli, task, document, err) : code;
 }
 
 static const struct cli_option publish_options[] = {
