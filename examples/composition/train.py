@@ -3,7 +3,8 @@
 
     python train.py OUT
 
-Writes OUT/composition.py (the module to publish), OUT/requirements.txt (what it needs) and OUT/expected.json.
+Writes OUT/composition.py (the module to publish), OUT/requirements.txt (what it needs), OUT/example.json (the input
+of the golden test) and OUT/expected.json.
 """
 import json
 import pathlib
@@ -27,6 +28,7 @@ def main():
     (out / "expected.json").write_text(json.dumps({
         "framework": f"periodictable {periodictable.__version__}", "rtol": 1e-12, "atol": 0, "runs": runs,
     }, indent=1) + "\n")
+    (out / "example.json").write_text(json.dumps(runs[0]["input"]) + "\n")
     for run in runs:
         print(f"{run['row']:30} {run['output']['molar_mass']:.3f} g/mol")
 

@@ -4,7 +4,7 @@
     python train.py OUT
 
 The measurements are the alcohol contents of the 178 wines that scikit-learn carries. Writes OUT/running_mean.py
-(the module to publish) and OUT/expected.json; its runs must be made in order.
+(the module to publish), OUT/example.json (the golden test's input) and OUT/expected.json, whose runs are made in order.
 """
 import json
 import pathlib
@@ -33,6 +33,7 @@ def main():
             "parameters": {"reset": True} if i == 0 else {},
         })
         print(f"{runs[-1]['row']:18} mean so far {runs[-1]['output']['mean']:.6f} % alcohol")
+    (out / "example.json").write_text("[1, 2, 4]\n")
     (out / "expected.json").write_text(json.dumps({
         "framework": f"numpy {np.__version__}", "rtol": 1e-12, "atol": 0, "runs": runs,
     }, indent=1) + "\n")
