@@ -37,7 +37,8 @@ def arguments():
 def requirements(names):
     lines = []
     for name in names:
-        lines += (ROOT / "examples" / name / "requirements.txt").read_text().split()
+        text = (ROOT / "examples" / name / "requirements.txt").read_text()
+        lines += [line for line in text.splitlines() if line and not line.startswith("#")]
     return sorted(set(lines))
 
 
@@ -103,9 +104,9 @@ def sign_up(hub, programs):
     return token, path
 
 
-def search(demo, show):
+def search(demo, show, name):
     show.heading("Finding them")
-    for words in (["search", "encoder"], ["search", "--type", "ONNX Model"], ["describe", "alice/encoder"]):
+    for words in (["search", "images"], ["search", "--type", "ONNX Model"], ["describe", name]):
         said, seconds = demo.dlhub(*words)
         for line in said.splitlines()[:24]:
             print(f"     {line}")
@@ -195,7 +196,7 @@ def main():
             failed.append(name)
             show.text(show.bad(f"FAILED: {error}" if isinstance(error, Failed) else f"FAILED: {error!r}"))
     try:
-        search(demo, show)
+        search(demo, show, "alice/encoder" if "encoder" in wanted else "alice/file-type")
         if "encoder" in wanted and "encoder" not in failed and not from_python(demo, show, "alice/encoder"):
             failed.append("from Python")
     except Failed as error:

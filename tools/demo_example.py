@@ -87,9 +87,9 @@ class Example:
         else:  # the program asks the framework itself, where it is installed
             words += ["--python", shown(self.demo.python)]
         said, seconds = self.demo.dlhub(*words, who=self.demo.alice, json_too=True)
-        version = json.loads(said)
-        show.text(f"published: alice/{servable['name']} version {version.get('version')}, "
-                  f"runs in {version.get('serving', {}).get('engine', 'python')}, in {seconds:.1f} s")
+        version = json.loads(said)["servable"]
+        show.text(f"published: {version['name']} version {version['version']}, served by {version['serving']['engine']}, "
+                  f"in {seconds:.1f} s")
 
     def compare(self, servable):
         name = f"alice/{servable['name']}"
