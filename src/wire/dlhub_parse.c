@@ -146,11 +146,6 @@ static enum err_code expect_argument(struct run_parser *parser, struct err *err)
 	case DTYPE_FILE:
 		parser->on = on_file;
 		return ERR_OK;
-	case DTYPE_FP16:
-	case DTYPE_BF16:
-		return run_parser_refuse(parser, err,
-					 "%s travels as binary only: use /v2/models/.../infer with binary_data_size",
-					 dtype_name(argument->dtype));
 	default:
 		tensor_fill_init(&parser->fill, parser->arena, argument->dtype, -1);
 		parser->filling = true;

@@ -49,6 +49,9 @@ static enum err_code on_datatype(struct run_parser *parser, enum scan_token toke
 					 "unknown datatype '%.*s'; there are BOOL, UINT8 to UINT64, INT8 to INT64, FP16, BF16, "
 					 "FP32, FP64 and BYTES",
 					 (int)MIN(parser->text.len, (size_t)40), parser->text.data);
+	if (parser->inferred != DTYPE_INVALID && current(parser)->dtype != parser->inferred)
+		return run_parser_refuse(parser, err, "%s came, but %s is expected", dtype_name(current(parser)->dtype),
+					 dtype_name(parser->inferred));
 	parser->on = on_input;
 	return ERR_OK;
 }
@@ -177,9 +180,8 @@ static enum err_code settle(struct run_parser *parser, struct err *err)
 	return complete(parser, err);
 }
 
-static enum err_code begin_fill(struct run_parser *parser, struct err *err)
+static enum err_code begin_fill(struct run_parser *parser, enum dtype dtype, struct err *err)
 {
-	enum dtype dtype = current(parser)->dtype;
 	if (dtype == DTYPE_FP16 || dtype == DTYPE_BF16)
 		return run_parser_refuse(parser, err, "%s travels as binary only (binary_data_size), not as JSON numbers",
 					 dtype_name(dtype));
@@ -217,7 +219,7 @@ static enum err_code on_data(struct run_parser *parser, enum scan_token token, s
 	return on_data_more(parser, token, err);
 }
 
-/* Data that came before its datatype, read again when the input's object has ended. */
+/* Data that came before it was known how to read them, read again when the input's object has ended. */
 static enum err_code on_replayed(struct run_parser *parser, enum scan_token token, struct err *err)
 {
 	if (!parser->fill.depth && token != SCAN_ARRAY)
@@ -266,8 +268,25 @@ static enum err_code end_input(struct run_parser *parser, struct err *err)
 		return run_parser_refuse(parser, err, "'data' is missing");
 	if (!parser->has_raw)
 		return settle(parser, err);
-	enum err_code code = begin_fill(parser, err);
+	enum err_code code = begin_fill(parser, current(parser)->dtype, err);
 	return code == ERR_OK ? run_parser_replay(parser, on_replayed, err) : code;
+}
+
+/* The only datatype that the input may have, where its name, or there being no other input, tells; or INVALID. */
+static enum dtype infer_dtype(struct run_parser *parser)
+{
+	const struct method *method = parser->method;
+	size_t i = 0;
+	if (has(parser, IN_NAME))
+		i = run_parser_argument(method->inputs, method->input_count, current(parser)->name);
+	else if (method->input_count != 1)
+		return DTYPE_INVALID;
+	if (method->inputs[i].dtype == DTYPE_INVALID)
+		return DTYPE_INVALID;
+	int64_t shape[TENSOR_RANK_MAX];
+	uint32_t rank;
+	enum dtype dtype = argument_oip(&method->inputs[i], shape, &rank);
+	return dtype == DTYPE_FP16 || dtype == DTYPE_BF16 ? DTYPE_INVALID : dtype;
 }
 
 static enum err_code on_input(struct run_parser *parser, enum scan_token token, struct err *err)
@@ -284,7 +303,10 @@ static enum err_code on_input(struct run_parser *parser, enum scan_token token, 
 	if (member != IN_DATA)
 		return ERR_OK;
 	if (has(parser, IN_DATATYPE))
-		return begin_fill(parser, err);
+		return begin_fill(parser, current(parser)->dtype, err);
+	parser->inferred = infer_dtype(parser);
+	if (parser->inferred != DTYPE_INVALID)
+		return begin_fill(parser, parser->inferred, err);
 	parser->raw.len = 0;
 	run_parser_capture(parser, &parser->raw, then_raw);
 	return ERR_OK;
@@ -314,6 +336,7 @@ static enum err_code on_inputs(struct run_parser *parser, enum scan_token token,
 	parser->unnamed = (uint32_t)parser->request.input_count + 1;
 	parser->seen_here = 0;
 	parser->has_raw = parser->has_binary_size = false;
+	parser->inferred = DTYPE_INVALID;
 	parser->elements = -1;
 	parser->on = on_input;
 	return ERR_OK;

@@ -1,6 +1,7 @@
 #include "wire/run_rows_test.h"
 
 #define X1 TENSOR("x", "FP32", "[null]")
+#define FREE "{\"name\":\"x\",\"type\":\"ndarray\",\"shape\":[null]}"
 #define IN(rest) "{'inputs':[{'name':'x','shape':[1],'datatype':'FP32'," rest "}]}"
 #define DATA(dtype, shape, data) "{'inputs':[{'name':'x','shape':" shape ",'datatype':'" dtype "','data':" data "}]}"
 
@@ -15,6 +16,15 @@ static void test_accepted(void **state)
 		  "x FP32 [2] [0.1,2.0]; id=a\xc3\xa9\xf0\x9f\x98\x80"
 		  "b" },
 		{ X1, "{'\\u0069nputs':[{'n\\u0061me':'\\u0078','shape':[1],'datatype':'FP32','data':[1]}]}", "x FP32 [1] [1.0]" },
+		{ TUPLE(X1 "," TENSOR("y", "INT64", "[2]")),
+		  "{'inputs':[{'data':[1,2],'datatype':'INT64','name':'y','shape':[2]},"
+		  "{'data':[[1e0]],'datatype':'FP32','name':'x','shape':[1]}]}",
+		  "INVALID_ARGUMENT: shape [1] does not agree with the data, which is nested as [1,1]" },
+		{ TUPLE(X1 "," TENSOR("y", "INT64", "[2]")),
+		  "{'inputs':[{'data':[1,2],'datatype':'INT64','name':'y','shape':[2]},"
+		  "{'data': [ 1e0 , 2 ] ,'datatype':'FP32','name':'x','shape':[2]}]}",
+		  "x FP32 [2] [1.0,2.0]; y INT64 [2] [1,2]" },
+		{ FREE, "{'inputs':[{'data':[1,2],'datatype':'UINT16','name':'x','shape':[2]}]}", "x UINT16 [2] [1,2]" },
 		{ X1, DATA("FP32", "[0]", "[]"), "x FP32 [0] []" },
 		{ TENSOR("x", "FP32", "[null,2]"), DATA("FP32", "[2,2]", "[1,2,3,4]"), "x FP32 [2,2] [1.0,2.0,3.0,4.0]" },
 		{ TENSOR("x", "FP32", "[null,2]"), DATA("FP32", "[2,2]", "[[1,2],[3,4]]"), "x FP32 [2,2] [1.0,2.0,3.0,4.0]" },
@@ -77,7 +87,7 @@ static void test_refused(void **state)
 		{ X1, DATA("FP32", "[2]", "[1,-1e999]"), BAD "input 'x', element 1: -1e999 does not fit FP32" },
 		{ X1, IN("'data':[1,2]"), BAD "input 'x', element 1: the shape has only 1 elements" },
 		{ X1, "{'inputs':[{'name':'x','data':[1,2],'shape':[3],'datatype':'FP32'}]}",
-		  BAD "input 'x', byte 34: shape [3] has 3 elements, but 2 came" },
+		  BAD "input 'x', byte 65: shape [3] has 3 elements, but 2 came" },
 		{ X1, IN("'data':[]"), BAD "shape [1] has 1 elements, but 0 came" },
 		{ X1, DATA("FP32", "[-1]", "[1]"), BAD "input 'x', byte 32: shape: -1 is no length of an axis" },
 		{ X1, DATA("FP32", "[1.5]", "[1]"), BAD "shape: 1.5 is no length" },
@@ -98,6 +108,10 @@ static void test_refused(void **state)
 		{ X1, DATA("FP32", "[1]", "[{}]"), BAD "input 'x', element 0: an object came" },
 		{ X1, DATA("FP32", "[1]", "1"), BAD "the data, a list, is expected, but a number came" },
 		{ X1, DATA("FP32", "[1]", "'abcdefghi\\n'"), BAD "the data, a list, is expected, but a string came" },
+		{ X1, "{'inputs':[{'data':[1],'datatype':'FP64','name':'x','shape':[1]}]}", BAD "input 1, byte 34: FP64 came, but FP32 is expected" },
+		{ FREE, "{'inputs':[{'data':[1,300],'datatype':'UINT8','name':'x','shape':[2]}]}", BAD "input 'x', element 1: 300 does not fit UINT8" },
+		{ FREE, "{'inputs':[{'data':7,'datatype':'UINT8','name':'x','shape':[2]}]}", BAD "input 'x', element 0, byte 19: the data, a list," },
+		{ TENSOR("x", "BF16", "[1]"), "{'inputs':[{'data':[7],'datatype':'BF16','name':'x','shape':[1]}]}", BAD "BF16 travels as binary only" },
 		{ X1, "{'inputs':[{'data':'a\\n','name':'x','shape':[1],'datatype':'FP32'}]}", BAD "byte 19: the data, a list," },
 		{ X1, "{'inputs':[{'data':5,'name':'x','shape':[1],'datatype':'FP32'}]}", BAD "byte 19: the data, a list," },
 		{ X1, DATA("INT8", "[2]", "[127,128]"), BAD "input 'x', element 1: 128 does not fit INT8" },

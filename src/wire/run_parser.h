@@ -73,6 +73,7 @@ struct run_parser {
 	int64_t json_bytes; /* -1: all of the body */
 	token_fn after_list; /* what follows the inputs */
 	int64_t elements;   /* of the shape of the input under way; -1: not known yet */
+	enum dtype inferred; /* that data which came before their datatype were read as; else INVALID */
 	bool has_binary_size;
 	uint64_t binary_size;
 	struct binary_input *binary;

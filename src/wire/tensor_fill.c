@@ -1,5 +1,7 @@
 #include "wire/tensor_fill.h"
 
+#include "wire/half.h"
+
 #include <stdarg.h>
 
 /* A shape may claim what never comes: memory beyond this many elements is taken as they arrive. */
@@ -89,6 +91,16 @@ static ALWAYS_INLINE bool put_number(uint8_t *to, enum dtype dtype, const struct
 		memcpy(to, &value, sizeof(value));
 		return true;
 	}
+	case DTYPE_FP16:
+	case DTYPE_BF16: {
+		double value;
+		uint16_t half;
+		if (!number_text_f64(number, text, end, &value) ||
+		    !(dtype == DTYPE_FP16 ? half_from_double(value, &half) : bfloat_from_double(value, &half)))
+			return false;
+		memcpy(to, &half, sizeof(half));
+		return true;
+	}
 	case DTYPE_UINT8:
 		return put_whole(to, 1, false, number, text, end);
 	case DTYPE_UINT16:
@@ -175,6 +187,8 @@ static bool run_of_numbers(struct tensor_fill *fill, struct json_scan *scan)
 	case DTYPE_INT16:
 	case DTYPE_UINT32:
 	case DTYPE_UINT64:
+	case DTYPE_FP16:
+	case DTYPE_BF16:
 		return run_of(fill, scan, fill->dtype, dtype_size(fill->dtype));
 	default:
 		return true;
@@ -208,7 +222,7 @@ static enum err_code put_number_token(struct tensor_fill *fill, const struct jso
 	if (!sink_reserve(&fill->sink, size))
 		return no_memory(err);
 	if (!put_number(fill->sink.data + fill->sink.len, fill->dtype, &scan->number, text, end)) {
-		bool whole = fill->dtype != DTYPE_FP32 && fill->dtype != DTYPE_FP64;
+		bool whole = fill->dtype < DTYPE_FP16;
 		uint64_t value;
 		if (whole && scan->number.real && !number_text_whole(&scan->number, text, end, &value))
 			return refuse(fill, err, "%.*s is not a whole number, which %s needs", (int)MIN(scan->text.len, (size_t)60),

@@ -2,7 +2,8 @@
  *
  * The datatype is given, or free: then integers make INT64, a real makes FP64 (what came before it too), true and
  * false BOOL, strings BYTES. The nesting must be regular; its shape is recorded. Numbers convert exactly: the nearest
- * float, and for an integer datatype only a whole number in range (2.0 is one, 1.5 is none). */
+ * float (FP16 and BF16: nearest to the nearest double), and for an integer datatype only a whole number in range (2.0
+ * is one, 1.5 is none). */
 #pragma once
 
 #include "wire/json_scan.h"
@@ -25,7 +26,7 @@ struct tensor_fill {
 	int64_t counts[TENSOR_RANK_MAX]; /* of each open level */
 };
 
-/* `expected` elements are the most that are taken (-1: any number). `dtype` is neither JSON nor FILE, nor FP16 or BF16. */
+/* `expected` elements are the most that are taken (-1: any number). `dtype` is neither JSON nor FILE. */
 void tensor_fill_init(struct tensor_fill *fill, struct arena *arena, enum dtype dtype, int64_t expected);
 /* One token of the array; then, where numbers follow, as many of them as the piece holds. Errors begin with the
  * element's place: "element 17: 1e999 does not fit FP32". ERR_INVALID_ARGUMENT, ERR_OUT_OF_RANGE past the ceiling. */

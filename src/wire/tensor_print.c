@@ -1,8 +1,7 @@
 #include "wire/tensor_print.h"
 
+#include "wire/half.h"
 #include "wire/number_text.h"
-
-#include <math.h>
 
 #define BATCH 256 /* elements printed after one look at the buffer */
 
@@ -16,27 +15,6 @@ static enum err_code not_json(int64_t element, const char *what, struct err *err
 	err_set(err, ERR_FAILED_PRECONDITION, "element %lld is %s, which JSON cannot hold", (long long)element, what);
 	err_advise(err, "ask for binary output: in POST /v2/models/.../infer, \"parameters\": {\"binary_data_output\": true}");
 	return ERR_FAILED_PRECONDITION;
-}
-
-static float half_to_float(uint16_t half)
-{
-	uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, mantissa = half & 0x3ff, bits;
-	float value;
-	if (exponent == 0) {
-		value = (float)mantissa * 0x1p-24f;
-		return sign ? -value : value;
-	}
-	bits = sign | (exponent == 31 ? 0xffu : exponent + 112) << 23 | mantissa << 13;
-	memcpy(&value, &bits, sizeof(value));
-	return value;
-}
-
-static float bfloat_to_float(uint16_t half)
-{
-	uint32_t bits = (uint32_t)half << 16;
-	float value;
-	memcpy(&value, &bits, sizeof(value));
-	return value;
 }
 
 #define LOAD(type, at)                                \
