@@ -109,6 +109,7 @@ void inspection_done(struct inspection *inspection)
 	json_decref(inspection->files);
 	json_decref(inspection->requirements);
 	json_decref(inspection->notes);
+	json_decref(inspection->golden);
 	free(inspection->framework);
 	*inspection = (struct inspection){ 0 };
 }

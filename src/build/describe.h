@@ -44,6 +44,7 @@ struct inspection {
 	char *framework;      /* "ONNX opset 13, made by pytorch 2.1" */
 	json_t *requirements; /* what the type itself needs: an array of pip requirements */
 	json_t *notes;	      /* for the build log */
+	json_t *golden;	      /* an example that the files carry; NULL: none */
 	bool needs_python;    /* dlhub-worker-python --inspect is to go on */
 	bool system_packages; /* the type needs a package that only the system has */
 };

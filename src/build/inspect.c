@@ -103,6 +103,8 @@ enum err_code inspect(const char *folder, const json_t *metadata, json_t **ret, 
 				 "files", inspection.files, "engine", inspection.engine, "requirements", TAKE(requirements),
 				 "framework", inspection.framework, "notes", inspection.notes, "needs_python",
 				 inspection.needs_python, "system_packages", system);
+		if (inspection.golden)
+			json_object_set(*ret, "golden", inspection.golden);
 		/* What publishing turns to when the native engine cannot load the model after all. */
 		if (strcmp(inspection.engine, "openvino") == 0 && found.kind == MODEL_ONNX)
 			json_object_set_new(*ret, "fallback",

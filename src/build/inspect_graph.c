@@ -2,7 +2,7 @@
 #include "build/inspect.h"
 
 #include "base/alloc.h"
-#include "build/onnx.h"
+#include "build/onnx_example.h"
 #include "build/saved_model.h"
 #include "io/fs.h"
 
@@ -59,6 +59,7 @@ static enum err_code describe_onnx(const char *folder, const struct detected *fo
 	json_object_set_new(ret->servable, "methods",
 			    json_pack("{s:o}", "run", describe_method(&model->inputs, &model->outputs)));
 	json_object_set_new(ret->files, "model", json_string(found->file));
+	onnx_example_read(folder, found->file, model, ret->notes, &ret->golden);
 	ret->engine = objection ? "python" : "openvino";
 	ret->framework = xasprintf("ONNX opset %lld", (long long)model->opset);
 	_cleanup_free_ char *summary =

@@ -158,6 +158,29 @@ static void test_onnx_engines(void **state)
 	}
 }
 
+/* The example that a model of the ONNX model zoo carries. */
+static void test_onnx_example(void **state)
+{
+	/* [2] of FLOAT, raw; then as packed floats. */
+	static const char raw[] = "\x08\x01\x08\x04\x10\x01\x4a\x10\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40\0\0\x80\x40";
+	static const char packed[] = "\x0a\x02\x01\x04\x22\x10\0\0\x80\x3f\0\0\0\0\0\0\x40\x40\0\0\x80\x40\x10\x01";
+
+	put_model("relu", "m/model.onnx", 0);
+	put("m/test_data_set_0/input_0.pb", raw, sizeof(raw) - 1);
+	look_ok("{}");
+	expect("golden.request", "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,4],\"datatype\":\"FP32\",\"data\":[1.0,2.0,3.0,4.0]}]}");
+	expect("golden.source", "\"file\"");
+	assert_null(json_path(found, "golden.response"));
+	put("m/test_data_set_0/output_0.pb", packed, sizeof(packed) - 1);
+	look_ok("{}");
+	expect("golden.response",
+	       "{\"outputs\":[{\"name\":\"y\",\"shape\":[1,4],\"datatype\":\"FP32\",\"data\":[1.0,0.0,3.0,4.0]}]}");
+	put("m/test_data_set_0/input_0.pb", raw, sizeof(raw) - 2);
+	look_ok("{}");
+	assert_null(json_path(found, "golden"));
+	expect("notes", "[\"test_data_set_0 is not used: input_0.pb: the tensor is damaged or cut off\"]");
+}
+
 static void test_onnx_bad(void **state)
 {
 	for (size_t cut = 1; cut < 84; cut += 3) {
@@ -434,5 +457,5 @@ static void test_choice(void **state)
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
-TEST_MAIN(TEST(test_onnx), TEST(test_onnx_engines), TEST(test_onnx_bad), TEST(test_saved_model), TEST(test_keras),
+TEST_MAIN(TEST(test_onnx), TEST(test_onnx_engines), TEST(test_onnx_example), TEST(test_onnx_bad), TEST(test_saved_model), TEST(test_keras),
 	  TEST(test_sklearn), TEST(test_torch), TEST(test_python), TEST(test_choice))

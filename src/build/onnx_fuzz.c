@@ -1,16 +1,19 @@
-#include "build/onnx.h"
+#include "build/onnx_example.h"
 
 #include "build/saved_model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Both readers of protobufs on anything: no crash, no leak, and what they accept can be described. */
+/* The readers of protobufs on anything: no crash, no leak, and what they accept can be described. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct str bytes = { (const char *)data, size };
 	struct onnx_model onnx;
 	struct saved_model saved;
 
+	json_t *tensor;
+	if (onnx_example_tensor(bytes, STR("x"), &tensor, NULL) == ERR_OK)
+		json_decref(tensor);
 	if (onnx_read(bytes, &onnx, NULL) == ERR_OK) {
 		json_decref(describe_method(&onnx.inputs, &onnx.outputs));
 		onnx_model_done(&onnx);

@@ -53,6 +53,18 @@ void native_destroy(struct native *native)
 	free(native);
 }
 
+/* It has no code for that; threads that cannot start are memory too, with RLIMIT_DATA. */
+static bool is_out_of_memory(const char *message)
+{
+	static const char *const signs[] = { "bad_alloc", "bad allocation", "Cannot allocate memory", "could not allocate",
+					     "Resource temporarily unavailable", "failed to allocate" };
+
+	for (size_t i = 0; message && i < ARRAY_SIZE(signs); i++)
+		if (strcasestr(message, signs[i]))
+			return true;
+	return false;
+}
+
 enum err_code native_error(struct err *err, enum err_code code, const char *what)
 {
 	const char *message = ov_get_last_err_msg(), *line = message;
@@ -67,7 +79,14 @@ enum err_code native_error(struct err *err, enum err_code code, const char *what
 			buf_printf(&text, "%s%.*s", text.len ? " " : "", (int)len, line);
 		line += len + (line[len] == '\n');
 	}
-	err_set(err, code, "%s: %s", what, text.len ? text.data : message && *message ? message : "OpenVINO gives no reason");
+	if (is_out_of_memory(message)) {
+		err_set(err, ERR_RESOURCE_EXHAUSTED, "%s: the model takes more memory than a worker may have "
+			"(worker.memory_bytes)", what);
+		err_advise(err, "the hub's operator can raise worker.memory_bytes");
+		code = ERR_RESOURCE_EXHAUSTED;
+	} else {
+		err_set(err, code, "%s: %s", what, text.len ? text.data : message && *message ? message : "OpenVINO gives no reason");
+	}
 	buf_done(&text);
 	ov_free(message);
 	return code;
