@@ -12,4 +12,4 @@ if [ ! -f "$venv/ready" ] || ! cmp -s "$here/tests/requirements.txt" "$venv/read
 	"$venv/bin/pip" install -q --only-binary :all: -r "$here/tests/requirements.txt"
 	cp "$here/tests/requirements.txt" "$venv/ready"
 fi
-DLHUB_BUILD=$(cd "$build" && pwd) "$venv/bin/python" -m pytest -q "$here/tests" "$@"
+DLHUB_BUILD=$(cd "$build" && pwd) "$venv/bin/python" -m pytest -q -n 2 --dist loadfile --durations=8 -c "$here/pytest.ini" --rootdir "$here" "$here/tests" "$@"

@@ -13,7 +13,7 @@ import zipfile
 import pytest
 import requests
 
-from conftest import HubProcess, document, wait_for
+from support import HubProcess, document, wait_for
 
 
 def tar_of(*members):

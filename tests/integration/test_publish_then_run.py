@@ -1,7 +1,7 @@
 """The first story: a model file is published, found, described and run."""
 import numpy
 
-from conftest import document
+from support import document
 
 
 def test_onnx_from_file_to_answer(hub, identity_onnx):

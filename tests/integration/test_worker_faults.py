@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from conftest import document
+from support import document
 
 CODE = '''
 import ctypes, os, resource, signal, socket, time
