@@ -46,8 +46,9 @@ static char *array_path(const char *path, const char *name, bool lone)
 {
 	if (lone)
 		return xstrdup(path);
-	char *made = xasprintf("%.*s-%s.npy", (int)(strlen(path) - 4), path, name);
-	for (char *c = made + strlen(path) - 4; *c; c++)
+	_cleanup_free_ char *stem = xstrndup(path, strlen(path) - strlen(".npy"));
+	char *made = xasprintf("%s-%s.npy", stem, name);
+	for (char *c = made + strlen(stem); *c; c++)
 		if (*c == '/')
 			*c = '_';
 	return made;
