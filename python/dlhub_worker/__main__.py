@@ -17,8 +17,10 @@ def main(arguments=None):
     faulthandler.enable(file=os.dup(2))
     if given.inspect:
         from .inspection import main as inspect
+
         return inspect(given.model, given.metadata, given.out)
     from .serve import serve
+
     return serve(given.descriptor, given.model)
 
 

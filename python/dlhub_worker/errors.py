@@ -5,8 +5,14 @@ import traceback
 OWN_FOLDER = __file__.rsplit("/", 1)[0]
 MESSAGE_MAX = 4000
 # Of api/errors.json: how a program ends after such an error.
-EXIT_CODES = {"INVALID_ARGUMENT": 2, "NOT_FOUND": 4, "RESOURCE_EXHAUSTED": 7, "FAILED_PRECONDITION": 8, "OUT_OF_RANGE": 10,
-              "UNIMPLEMENTED": 11}
+EXIT_CODES = {
+    "INVALID_ARGUMENT": 2,
+    "NOT_FOUND": 4,
+    "RESOURCE_EXHAUSTED": 7,
+    "FAILED_PRECONDITION": 8,
+    "OUT_OF_RANGE": 10,
+    "UNIMPLEMENTED": 11,
+}
 
 
 class WorkerError(Exception):
@@ -30,7 +36,9 @@ class BadOutput(WorkerError):
 
     code = "UNKNOWN"
 
-    def __init__(self, message, hint="change what the servable returns or the output type in its metadata, and publish again"):
+    def __init__(
+        self, message, hint="change what the servable returns or the output type in its metadata, and publish again"
+    ):
         super().__init__(message, hint)
 
 
@@ -59,7 +67,8 @@ def _servable_traceback(error):
 
 
 def _missing_module(error):
-    return f"add {error.name.split('.')[0]!r} to dlhub.dependencies.python, or publish the file that holds it with the servable"
+    name = error.name.split(".")[0]
+    return f"add {name!r} to dlhub.dependencies.python, or publish the file that holds it with the servable"
 
 
 def report(error):

@@ -7,8 +7,16 @@ from .errors import BadInput
 FREE_AXIS = 1
 DEPTH_MAX = 16
 HINT = "give one that makes sense to the servable"
-SCALARS = {"integer": 1, "number": 0.5, "float": 0.5, "string": "a", "boolean": True, "complex": {"real": 0.5, "imag": 0.25},
-           "datetime": "2026-11-22T16:24:07Z", "timedelta": 1.5}
+SCALARS = {
+    "integer": 1,
+    "number": 0.5,
+    "float": 0.5,
+    "string": "a",
+    "boolean": True,
+    "complex": {"real": 0.5, "imag": 0.25},
+    "datetime": "2026-11-22T16:24:07Z",
+    "timedelta": 1.5,
+}
 
 
 def _array(schema, place):
@@ -40,7 +48,9 @@ def make(schema, place="input", depth=0):
     if kind == "list" and types.item_type(schema):
         return [make(types.item_type(schema), f"{place}[0]", depth + 1)]
     if kind == "tuple":
-        return [make(one, f"{place}[{i}]", depth + (1 if depth else 0)) for i, one in enumerate(schema["element_types"])]
+        return [
+            make(one, f"{place}[{i}]", depth + (1 if depth else 0)) for i, one in enumerate(schema["element_types"])
+        ]
     if kind == "dict" and schema.get("properties"):
         return {name: make(one, f"{place}[{name!r}]", depth + 1) for name, one in schema["properties"].items()}
     raise BadInput(f"no example can be made up for {place}, which is {types.expected(schema)}", HINT)

@@ -36,6 +36,7 @@ def tensor(name, datatype, shape, data):
 
 # ---- a value (parsed JSON, or a numpy array) as an input tensor ----
 
+
 def _array_request(name, schema, value):
     np = values.numpy()
     datatype = types.array_datatype(schema)
@@ -90,6 +91,7 @@ def request(block, data):
 
 # ---- an input tensor as the argument that the servable gets ----
 
+
 def _array_argument(one):
     np = values.numpy()
     data = _flat(one["data"], [])
@@ -128,6 +130,7 @@ def method_arguments(block, document, files):
 
 # ---- what the servable returned as output tensors ----
 
+
 def _response_tensor(name, schema, value):
     place = f"output '{name}'"
     kind = types.kind(schema)
@@ -152,5 +155,7 @@ def response(block, value):
     if not types.is_tuple(block.get("output")):
         value = (value,)
     if not isinstance(value, (tuple, list)) or len(value) != len(arguments):
-        raise values.BadOutput(f"the method returned {values.describe(value)}, but its schema says a tuple of {len(arguments)}")
+        raise values.BadOutput(
+            f"the method returned {values.describe(value)}, but its schema says a tuple of {len(arguments)}"
+        )
     return {"outputs": [_response_tensor(name, schema, one) for (name, schema), one in zip(arguments, value)]}

@@ -30,6 +30,7 @@ def read_input(path):
         content = file.read()
     if content[:6] == b"\x93NUMPY":
         import numpy
+
         return numpy.load(path, allow_pickle=False)
     try:
         return json.loads(content)
@@ -52,7 +53,11 @@ def place(path, metadata):
         return folder, metadata
     key = "model" if suffix in TYPE_OF_SUFFIX else "other"
     kind = (metadata.get("servable") or {}).get("type")
-    files = {"pickle": name} if kind == "Python class method" and key == "model" else {key: name if key == "model" else [name]}
+    files = (
+        {"pickle": name}
+        if kind == "Python class method" and key == "model"
+        else {key: name if key == "model" else [name]}
+    )
     return folder, {**metadata, "dlhub": {**(metadata.get("dlhub") or {}), "files": files}}
 
 
@@ -63,7 +68,10 @@ def request_of(block, given, value):
     if "inputs" in given:
         return given
     if "data" in given:
-        return {**protocol.request(block, given["data"]), **({"parameters": given["parameters"]} if given.get("parameters") else {})}
+        return {
+            **protocol.request(block, given["data"]),
+            **({"parameters": given["parameters"]} if given.get("parameters") else {}),
+        }
     try:
         return protocol.request(block, example.make(block.get("input") or {}))
     except BadInput as error:
@@ -89,8 +97,12 @@ def record(path, metadata, value=None):
     finally:
         files.finish()
     return {
-        "request": request, "response": response, "framework": servable.framework,
-        "rtol": given.get("rtol", RTOL), "atol": given.get("atol", ATOL), "source": "publisher",
+        "request": request,
+        "response": response,
+        "framework": servable.framework,
+        "rtol": given.get("rtol", RTOL),
+        "atol": given.get("atol", ATOL),
+        "source": "publisher",
     }
 
 
@@ -105,7 +117,9 @@ def read_metadata(path, kind):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="dlhub_worker.record", description="records what the model's own framework answers")
+    parser = argparse.ArgumentParser(
+        prog="dlhub_worker.record", description="records what the model's own framework answers"
+    )
     parser.add_argument("--model", "--path", required=True, help="the model's file or folder")
     parser.add_argument("--type", help='the type of the servable, as "Keras Model"; found where it is a model file')
     parser.add_argument("--metadata", help="the metadata document")

@@ -4,7 +4,10 @@ from .errors import BadServable
 
 INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 NUMPY_OF = {
-    "BOOL": "bool", "FP16": "float16", "FP32": "float32", "FP64": "float64",
+    "BOOL": "bool",
+    "FP16": "float16",
+    "FP32": "float32",
+    "FP64": "float64",
     **{name: name.lower() for name in INTEGERS},
 }
 DATATYPE_OF = {numpy: name for name, numpy in NUMPY_OF.items()}
@@ -12,7 +15,7 @@ ARRAY_ITEMS = {"boolean": "BOOL", "string": "BYTES"}
 
 
 def kind(schema):
-    """"ndarray", "dict", ... of an argument type, which may be a bare string."""
+    """ "ndarray", "dict", ... of an argument type, which may be a bare string."""
     return schema if isinstance(schema, str) else (schema or {}).get("type", "any")
 
 
@@ -21,7 +24,7 @@ def item_type(schema):
 
 
 def array_datatype(schema):
-    """"FP32" where the type of an ndarray says so, None where it leaves it open."""
+    """ "FP32" where the type of an ndarray says so, None where it leaves it open."""
     item = item_type(schema)
     if isinstance(item, dict) and item.get("dtype"):
         return item["dtype"]
@@ -76,7 +79,16 @@ def expected(schema):
     if name == "tuple":
         return f"a tuple of {len(schema.get('element_types') or [])}"
     return {
-        "number": "a number", "integer": "an integer", "float": "a float", "complex": "a complex number",
-        "boolean": "a boolean", "string": "a string", "datetime": "a datetime", "timedelta": "a timedelta",
-        "list": "a list", "dict": "a dict", "file": "the path of a file", "python object": "an object",
+        "number": "a number",
+        "integer": "an integer",
+        "float": "a float",
+        "complex": "a complex number",
+        "boolean": "a boolean",
+        "string": "a string",
+        "datetime": "a datetime",
+        "timedelta": "a timedelta",
+        "list": "a list",
+        "dict": "a dict",
+        "file": "the path of a file",
+        "python object": "an object",
     }.get(name, name)

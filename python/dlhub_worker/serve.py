@@ -33,7 +33,9 @@ def describe_output(name, schema):
     convert = {"a": values.array_out, "f": values.file_out}.get(letter, values.json_out)
     datatype = types.array_datatype(schema) if letter == "a" else None
     return (
-        name, letter, datatype if datatype in types.NUMPY_OF else None,
+        name,
+        letter,
+        datatype if datatype in types.NUMPY_OF else None,
         types.array_shape(schema) if letter == "a" else None,
         lambda value: convert(value, schema, place),
     )
@@ -54,15 +56,21 @@ def describe_method(name, block, servable):
         function = call
 
         def call(*arguments, **parameters):
-            return function(*arguments, **{key: copy.deepcopy(value) if _is_mutable(value) else value
-                                           for key, value in parameters.items()})
+            return function(
+                *arguments,
+                **{key: copy.deepcopy(value) if _is_mutable(value) else value for key, value in parameters.items()},
+            )
 
     def merge(text):
         return {**defaults, **json.loads(text)}
 
     has_files = any("file" in json.dumps(schema) for _, schema in inputs)
     return (
-        name, call, defaults or None, merge, files.finish if has_files else None,
+        name,
+        call,
+        defaults or None,
+        merge,
+        files.finish if has_files else None,
         tuple(describe_input(schema, files) for _, schema in inputs),
         tuple(describe_output(*one) for one in outputs),
         types.is_tuple(block.get("output")),

@@ -25,11 +25,14 @@ def numpy():
     except ImportError as error:
         raise BadInput(
             "the servable's environment has no numpy, which its ndarray arguments need",
-            hint='add "numpy" to dlhub.dependencies.python and publish again', code="FAILED_PRECONDITION") from error
+            hint='add "numpy" to dlhub.dependencies.python and publish again',
+            code="FAILED_PRECONDITION",
+        ) from error
     return module
 
 
 # ---- in ----
+
 
 def _complex_in(value):
     return complex(value["real"], value["imag"]) if isinstance(value, dict) else complex(value)
@@ -65,9 +68,12 @@ def array_in(value, schema):
 def _object_in(schema):
     python_type = schema.get("python_type", "") if isinstance(schema, dict) else ""
     if python_type.startswith("pandas.") and python_type.endswith((".DataFrame", ".Series")):
+
         def convert(value):
             import pandas
+
             return getattr(pandas, python_type.rsplit(".", 1)[1])(value)
+
         return convert
     if python_type in ("numpy.ndarray", "np.ndarray"):
         return lambda value: array_in(value, {})
@@ -81,6 +87,7 @@ def _members_in(converters):
             if name in result:
                 result[name] = converter(result[name])
         return result
+
     return convert
 
 
@@ -125,7 +132,7 @@ def array_from_bytes(datatype, shape, data):
     items, at = [], 0
     while at < len(data):
         size = struct.unpack_from("<I", data, at)[0]
-        piece = data[at + 4:at + 4 + size]
+        piece = data[at + 4 : at + 4 + size]
         try:
             items.append(piece.decode())
         except UnicodeDecodeError:
@@ -137,6 +144,7 @@ def array_from_bytes(datatype, shape, data):
 
 
 # ---- out ----
+
 
 def describe(value):
     """The value in words, for messages."""
@@ -152,7 +160,9 @@ def describe(value):
 
 
 def _mismatch(value, schema, place, why=""):
-    return BadOutput(f"{place}: the servable returned {describe(value)}, but its schema says {types.expected(schema)}{why}")
+    return BadOutput(
+        f"{place}: the servable returned {describe(value)}, but its schema says {types.expected(schema)}{why}"
+    )
 
 
 def _plain_number(value, place):
@@ -160,8 +170,10 @@ def _plain_number(value, place):
         if not INT64_LEAST <= value <= INT64_MOST:
             raise BadOutput(f"{place}: the integer {str(value)[:30]} does not fit 64 bits", "return it as a string")
     elif not math.isfinite(value):
-        raise BadOutput(f"{place}: the servable returned {value}, which JSON cannot carry",
-                        "return None or a string for it, or make the output an ndarray, which carries NaN and infinity")
+        raise BadOutput(
+            f"{place}: the servable returned {value}, which JSON cannot carry",
+            "return None or a string for it, or make the output an ndarray, which carries NaN and infinity",
+        )
     return value
 
 
@@ -197,8 +209,10 @@ def _any_out(value, place, depth):
         return _any_out(value.to_dict(orient="list"), place, depth + 1)
     if hasattr(value, "tolist") or hasattr(value, "numpy"):
         return _any_out(to_array(value).tolist(), place, depth + 1)
-    raise BadOutput(f"{place}: the servable returned {describe(value)}, which has no form in JSON",
-                    "return numbers, strings, lists, dicts or numpy arrays")
+    raise BadOutput(
+        f"{place}: the servable returned {describe(value)}, which has no form in JSON",
+        "return numbers, strings, lists, dicts or numpy arrays",
+    )
 
 
 def _key(key, place):
@@ -298,6 +312,7 @@ def file_out(value, schema, place):
 
 
 # ---- arrays out ----
+
 
 def to_array(value):
     """Whatever frameworks return (tensors, data frames, sparse matrices, lists) as a numpy array."""

@@ -110,7 +110,8 @@ static enum err_code on_run(void *context, const struct worker_run *run, struct 
 	const struct python_method *method = find_method(server, run->frame->method);
 
 	if (!method)
-		return err_set(err, ERR_NOT_FOUND, "the servable has no method '" STR_FMT "'", STR_ARG(run->frame->method));
+		return err_set(err, ERR_NOT_FOUND, "the servable has no method '" STR_FMT "'",
+			       STR_ARG(run->frame->method));
 	python_memories_begin_run(&server->types.memories, run);
 	enum err_code code = python_method_run(method, &server->types, run->frame, reply, err);
 	if (PyErr_Occurred())

@@ -44,6 +44,9 @@ static char *const environment[] = {
 	"OMP_NUM_THREADS=1",	    "OPENBLAS_NUM_THREADS=1",	"MKL_NUM_THREADS=1",	     "NUMEXPR_NUM_THREADS=1",
 	"TF_NUM_INTRAOP_THREADS=1", "TF_NUM_INTEROP_THREADS=1", "TF_CPP_MIN_LOG_LEVEL=2",    "TF_ENABLE_ONEDNN_OPTS=0",
 	"CUDA_VISIBLE_DEVICES=",    "TOKENIZERS_PARALLELISM=false", "MPLCONFIGDIR=/tmp",     "NUMBA_CACHE_DIR=/tmp",
+#ifdef SANITIZER_RUNTIME /* leaks: the interpreter's own would be told */
+	"LD_PRELOAD=" SANITIZER_RUNTIME, "ASAN_OPTIONS=detect_leaks=0:abort_on_error=1", "UBSAN_OPTIONS=halt_on_error=1",
+#endif
 	"KERAS_HOME=/tmp",	    "MALLOC_ARENA_MAX=2",	"XDG_CACHE_HOME=/tmp",	     NULL,
 };
 

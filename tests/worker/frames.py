@@ -13,8 +13,25 @@ WANTS_OUTPUT = 1
 INLINE = 0xFFFFFFFF
 INLINE_MAX = 16384
 LENGTH_MAX = 64 << 20
-DTYPES = ["INVALID", "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
-          "FP16", "BF16", "FP32", "FP64", "BYTES", "JSON", "FILE"]
+DTYPES = [
+    "INVALID",
+    "BOOL",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "FP16",
+    "BF16",
+    "FP32",
+    "FP64",
+    "BYTES",
+    "JSON",
+    "FILE",
+]
 HEADER = struct.Struct("=IHHQQ")
 HEAD = struct.Struct("=IIH6x")
 RECORD = struct.Struct("=BBHIQQ")
@@ -54,7 +71,7 @@ def encode_run(method, tensors, parameters="", slabs=None):
 def decode_run(payload, slabs):
     count, parameters_bytes, method_bytes = HEAD.unpack_from(payload)
     at = HEAD.size
-    parameters = payload[at + method_bytes:at + method_bytes + parameters_bytes].decode()
+    parameters = payload[at + method_bytes : at + method_bytes + parameters_bytes].decode()
     at += _up(method_bytes + parameters_bytes, 8)
     tensors = []
     for _ in range(count):
@@ -62,10 +79,10 @@ def decode_run(payload, slabs):
         at += RECORD.size
         shape = list(struct.unpack_from(f"={rank}q", payload, at))
         at += 8 * rank
-        name = payload[at:at + name_bytes].decode()
+        name = payload[at : at + name_bytes].decode()
         at += _up(name_bytes, 8)
         source = payload if slab == INLINE else slabs[slab]
-        tensors.append((name, DTYPES[dtype], shape, bytes(source[offset:offset + size])))
+        tensors.append((name, DTYPES[dtype], shape, bytes(source[offset : offset + size])))
     return tensors, json.loads(parameters) if parameters else {}
 
 
@@ -118,8 +135,8 @@ class Hub:
                 if length > LENGTH_MAX or not READY <= kind <= LOG:
                     raise WorkerGone("the worker sent what is no frame")
                 if len(self.buffer) >= HEADER.size + length:
-                    payload = bytes(self.buffer[HEADER.size:HEADER.size + length])
-                    del self.buffer[:HEADER.size + length]
+                    payload = bytes(self.buffer[HEADER.size : HEADER.size + length])
+                    del self.buffer[: HEADER.size + length]
                     return kind, flags, run, deadline, payload
             data, fds, _, _ = socket.recv_fds(self.sock, 1 << 20, 16)
             self.fds += fds
@@ -187,7 +204,15 @@ class Hub:
     def run_arrays(self, *arrays, **options):
         """Runs with numpy arrays; the output arrays."""
         import numpy as np
-        names = {"float32": "FP32", "float64": "FP64", "int64": "INT64", "int32": "INT32", "bool": "BOOL", "uint8": "UINT8"}
+
+        names = {
+            "float32": "FP32",
+            "float64": "FP64",
+            "int64": "INT64",
+            "int32": "INT32",
+            "bool": "BOOL",
+            "uint8": "UINT8",
+        }
         tensors, slabs = [], {}
         for i, array in enumerate(arrays):
             content = np.ascontiguousarray(array).tobytes()

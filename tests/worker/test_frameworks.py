@@ -36,9 +36,16 @@ def models(environment, tmp_path_factory):
 
 
 def sklearn_document(method, output):
-    return {"type": "Scikit-learn estimator", "dlhub": {"files": {"model": "forest.pkl"}}, "servable": {
-        "type": "Scikit-learn estimator", "shim": "sklearn.ScikitLearnServable", "options": {"serialization_method": "pickle"},
-        "methods": {"run": {"input": FLOATS, "output": output, "method_details": {"method_name": method}}}}}
+    return {
+        "type": "Scikit-learn estimator",
+        "dlhub": {"files": {"model": "forest.pkl"}},
+        "servable": {
+            "type": "Scikit-learn estimator",
+            "shim": "sklearn.ScikitLearnServable",
+            "options": {"serialization_method": "pickle"},
+            "methods": {"run": {"input": FLOATS, "output": output, "method_details": {"method_name": method}}},
+        },
+    }
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -46,7 +53,7 @@ def test_forest(worker, environment, models, dtype):
     files = {"forest.pkl": (models / "forest.pkl").read_bytes()}
     one = worker(sklearn_document("predict_proba", {"type": "ndarray", "shape": [None, 3]}), files, environment)
     assert one.ready["framework"] == "scikit-learn 1.5.2" and one.ready["engine"] == "scikit-learn"
-    got, = one.run_arrays(np.load(models / "x.npy").astype(dtype))
+    (got,) = one.run_arrays(np.load(models / "x.npy").astype(dtype))
     np.testing.assert_allclose(got, np.load(models / "proba.npy"), atol=1e-12)
     with pytest.raises(WorkerFailed, match="features"):
         one.run_arrays(np.zeros((1, 5)))
@@ -54,24 +61,34 @@ def test_forest(worker, environment, models, dtype):
 
 def test_forest_says_names(worker, environment, models):
     files = {"forest.pkl": (models / "forest.pkl").read_bytes()}
-    one = worker(sklearn_document("predict", {"type": "ndarray", "shape": [None], "item_type": {"type": "string"}}), files, environment)
+    one = worker(
+        sklearn_document("predict", {"type": "ndarray", "shape": [None], "item_type": {"type": "string"}}),
+        files,
+        environment,
+    )
     x = np.load(models / "x.npy")
-    (_, datatype, shape, content), = one.run_raw([("input", "FP64", list(x.shape), x.tobytes())])[0]
+    ((_, datatype, shape, content),) = one.run_raw([("input", "FP64", list(x.shape), x.tobytes())])[0]
     expected = b"".join(len(name).to_bytes(4, "little") + name.encode() for name in np.load(models / "names.npy"))
     assert (datatype, shape, content) == ("BYTES", [15], expected)
 
 
 def test_onnxruntime(worker, environment, models):
     side = {"type": "ndarray", "shape": [None, 2], "item_type": {"type": "float", "dtype": "FP32"}}
-    document = {"type": "ONNX Model", "dlhub": {"files": {"model": "scale.onnx"}}, "servable": {
-        "type": "ONNX Model", "shim": "onnx.ONNXServable",
-        "methods": {"run": {"input": {**side, "name": "x"}, "output": {**side, "name": "y"}}}}}
+    document = {
+        "type": "ONNX Model",
+        "dlhub": {"files": {"model": "scale.onnx"}},
+        "servable": {
+            "type": "ONNX Model",
+            "shim": "onnx.ONNXServable",
+            "methods": {"run": {"input": {**side, "name": "x"}, "output": {**side, "name": "y"}}},
+        },
+    }
     one = worker(document, {"scale.onnx": (models / "scale.onnx").read_bytes()}, environment)
     assert one.ready["engine"] == "onnxruntime"
-    got, = one.run_arrays(np.array([[1, 2], [2, 4]], "float32"))
+    (got,) = one.run_arrays(np.array([[1, 2], [2, 4]], "float32"))
     assert got.tolist() == [[0, 0], [2, 6]]
     large = np.random.default_rng(0).random((100000, 2), "float32")
-    got, = one.run_arrays(large)
+    (got,) = one.run_arrays(large)
     np.testing.assert_allclose(got, (large - [1, 2]) * [2, 3], rtol=1e-6)
     one.run_arrays(large[:1])
     assert one.released == [0]  # and the slab came back
@@ -79,8 +96,18 @@ def test_onnxruntime(worker, environment, models):
 
 def array_function(code):
     any_array = {"type": "ndarray", "shape": "Any"}
-    return {"servable": {"shim": "python.PythonStaticMethodServable", "methods": {"run": {
-        "input": any_array, "output": any_array, "method_details": {"module": "code", "method_name": "f"}}}}}, {"code.py": code}
+    return {
+        "servable": {
+            "shim": "python.PythonStaticMethodServable",
+            "methods": {
+                "run": {
+                    "input": any_array,
+                    "output": any_array,
+                    "method_details": {"module": "code", "method_name": "f"},
+                }
+            },
+        }
+    }, {"code.py": code}
 
 
 def test_arrays_may_be_written_and_kept(worker, environment):
@@ -89,7 +116,7 @@ def test_arrays_may_be_written_and_kept(worker, environment):
     sums = []
     for size in (3, 100000, 3, 100000):  # in the frame, and in a slab that is used again
         sums.append(2.0 * size)
-        got, = one.run_arrays(np.ones(size))
+        (got,) = one.run_arrays(np.ones(size))
         assert got.tolist() == sums
 
 
@@ -116,25 +143,49 @@ def test_large_inputs_are_not_copied(worker, environment):
     assert run() == after
 
 
-@pytest.mark.parametrize("expression", ["x.T", "x[::2, ::-1]", "x[:0]", "np.asfortranarray(x)", "x.sum()", "x.astype('>f8')",
-                                        "x.astype('i4')", "x > 2", "x.astype('f2').astype('f4')", "[[1.5]]"])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "x.T",
+        "x[::2, ::-1]",
+        "x[:0]",
+        "np.asfortranarray(x)",
+        "x.sum()",
+        "x.astype('>f8')",
+        "x.astype('i4')",
+        "x > 2",
+        "x.astype('f2').astype('f4')",
+        "[[1.5]]",
+    ],
+)
 def test_any_array_comes_back(worker, environment, expression):
     one = worker(*array_function(f"import numpy as np\ndef f(x): return {expression}"), environment)
     x = np.arange(6.0).reshape(2, 3)
-    got, = one.run_arrays(x)
+    (got,) = one.run_arrays(x)
     expected = np.asarray(eval(expression))
     assert got.shape == expected.shape
     np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("returned, output, words", [
-    ("x.astype(complex)", {"type": "ndarray", "shape": "Any"}, "of complex128"),
-    ("x", {"type": "ndarray", "shape": [None]}, r"with shape \[2, 3\], but its schema says an ndarray with shape \[any\]"),
-    ("x", {"type": "ndarray", "shape": [2, 3], "item_type": {"type": "integer", "dtype": "INT32"}}, "of float64"),
-    ("(x * 100000).astype('i8')", {"type": "ndarray", "shape": "Any", "item_type": {"type": "integer", "dtype": "INT16"}}, "does not fit INT16"),
-    ("[[1], [2, 3]]", {"type": "ndarray", "shape": "Any"}, "a list of 2"),
-    ("None", {"type": "ndarray", "shape": "Any"}, "None"),
-])
+@pytest.mark.parametrize(
+    "returned, output, words",
+    [
+        ("x.astype(complex)", {"type": "ndarray", "shape": "Any"}, "of complex128"),
+        (
+            "x",
+            {"type": "ndarray", "shape": [None]},
+            r"with shape \[2, 3\], but its schema says an ndarray with shape \[any\]",
+        ),
+        ("x", {"type": "ndarray", "shape": [2, 3], "item_type": {"type": "integer", "dtype": "INT32"}}, "of float64"),
+        (
+            "(x * 100000).astype('i8')",
+            {"type": "ndarray", "shape": "Any", "item_type": {"type": "integer", "dtype": "INT16"}},
+            "does not fit INT16",
+        ),
+        ("[[1], [2, 3]]", {"type": "ndarray", "shape": "Any"}, "a list of 2"),
+        ("None", {"type": "ndarray", "shape": "Any"}, "None"),
+    ],
+)
 def test_arrays_that_miss_their_schema(worker, environment, returned, output, words):
     document, files = array_function(f"def f(x): return {returned}")
     document["servable"]["methods"]["run"]["output"] = output
@@ -147,7 +198,8 @@ def test_other_datatypes(worker, environment):
     half = {"type": "ndarray", "shape": [None], "item_type": {"type": "float", "dtype": "BF16"}}
     document, files = array_function("def f(s, h): return [w.upper() for w in s], h * 2")
     document["servable"]["methods"]["run"].update(
-        input={"type": "tuple", "element_types": [text, half]}, output={"type": "tuple", "element_types": [text, half]})
+        input={"type": "tuple", "element_types": [text, half]}, output={"type": "tuple", "element_types": [text, half]}
+    )
     document["servable"]["methods"]["run"]["method_details"]["unpack"] = True
     one = worker(document, files, environment)
     words = b"\x01\0\0\0a\x02\0\0\0bc"

@@ -68,6 +68,7 @@ def torch_models(tmp_path_factory):
 @pytest.fixture
 def inspected(tmp_path):
     """Inspects copies of some files, and gives the LOAD document that publishing would make of it."""
+
     def run(folder, *names, metadata=None, environment=None):
         model = tmp_path / "inspected"
         model.mkdir()
@@ -77,8 +78,20 @@ def inspected(tmp_path):
             target.write_bytes((folder / name).read_bytes())
         (tmp_path / "metadata.json").write_text(json.dumps(metadata or {}))
         out = tmp_path / "out.json"
-        command = [program("dlhub-worker-python"), "--inspect", "--model", model, "--python", PYTHON, "--memory", str(MEMORY),
-                   "--metadata", tmp_path / "metadata.json", "--out", out]
+        command = [
+            program("dlhub-worker-python"),
+            "--inspect",
+            "--model",
+            model,
+            "--python",
+            PYTHON,
+            "--memory",
+            str(MEMORY),
+            "--metadata",
+            tmp_path / "metadata.json",
+            "--out",
+            out,
+        ]
         command += ["--environment", environment] if environment else []
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -88,7 +101,9 @@ def inspected(tmp_path):
 
 
 def serve(worker, found, environment=None):
-    return worker({"servable": found["servable"], "dlhub": found["dlhub"]}, folder=found["folder"], environment=environment)
+    return worker(
+        {"servable": found["servable"], "dlhub": found["dlhub"]}, folder=found["folder"], environment=environment
+    )
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
@@ -100,7 +115,7 @@ def test_keras(worker, inspected, heavy_environment, keras_models, name):
     assert "conv2d" in found["servable"]["model_summary"] and found["framework"].startswith("Keras 3.")
     one = serve(worker, found, heavy_environment)
     for _ in range(2):
-        got, = one.run_arrays(np.load(keras_models / "x.npy"))
+        (got,) = one.run_arrays(np.load(keras_models / "x.npy"))
         np.testing.assert_allclose(got, np.load(keras_models / "y.npy"), atol=1e-5)
 
 
@@ -115,12 +130,15 @@ def test_keras_of_several(worker, inspected, heavy_environment, keras_models):
 
 
 def test_saved_model(worker, inspected, heavy_environment, keras_models):
-    names = [os.path.relpath(os.path.join(folder, name), keras_models)
-             for folder, _, files in os.walk(keras_models / "saved") for name in files]
+    names = [
+        os.path.relpath(os.path.join(folder, name), keras_models)
+        for folder, _, files in os.walk(keras_models / "saved")
+        for name in files
+    ]
     found = inspected(keras_models, *names, environment=heavy_environment)
     assert found["servable"]["type"] == "TensorFlow Model"
     assert found["servable"]["methods"]["run"]["input"]["shape"] == [None, 8, 8, 1]
-    got, = serve(worker, found, heavy_environment).run_arrays(np.load(keras_models / "x.npy"))
+    (got,) = serve(worker, found, heavy_environment).run_arrays(np.load(keras_models / "x.npy"))
     np.testing.assert_allclose(got, np.load(keras_models / "y.npy"), atol=1e-5)
 
 
@@ -130,28 +148,41 @@ def test_torch(worker, inspected, torch_models, name):
     run = found["servable"]["methods"]["run"]
     assert run["input"]["shape"] == [None, 3, None, None] and run["output"]["shape"] == [None, 2]
     one = serve(worker, found)
-    got, = one.run_arrays(np.load(torch_models / "x.npy"))
+    (got,) = one.run_arrays(np.load(torch_models / "x.npy"))
     np.testing.assert_allclose(got, np.load(torch_models / "y.npy"), atol=1e-5)
 
 
 def test_torch_with_its_class(worker, inspected, torch_models):
     found = inspected(torch_models, "own.pt", "net.py")
     assert found["servable"]["methods"]["run"]["input"]["shape"] == [None, 3]
-    got, = serve(worker, found).run_arrays(np.load(torch_models / "v.npy"))
+    (got,) = serve(worker, found).run_arrays(np.load(torch_models / "v.npy"))
     np.testing.assert_allclose(got, np.load(torch_models / "w.npy"), atol=1e-6)
 
 
 def test_torch_state(worker, inspected, torch_models):
-    metadata = {"servable": {"type": "Torch Model", "shim": "torch.TorchServable",
-                             "options": {"class": "net.Net", "arguments": {"n": 3}}}}
+    metadata = {
+        "servable": {
+            "type": "Torch Model",
+            "shim": "torch.TorchServable",
+            "options": {"class": "net.Net", "arguments": {"n": 3}},
+        }
+    }
     found = inspected(torch_models, "state.pt", "net.py", metadata=metadata)
-    got, = serve(worker, found).run_arrays(np.load(torch_models / "v.npy"))
+    (got,) = serve(worker, found).run_arrays(np.load(torch_models / "v.npy"))
     np.testing.assert_allclose(got, np.load(torch_models / "w.npy"), atol=1e-6)
 
 
 def test_torch_without_its_class(worker, torch_models):
-    document = {"type": "Torch Model", "servable": {"type": "Torch Model", "methods": {"run": {
-        "input": {"type": "ndarray", "shape": "Any"}, "output": {"type": "ndarray", "shape": "Any"}}}}, "dlhub": {"files": {"model": "own.pt"}}}
+    document = {
+        "type": "Torch Model",
+        "servable": {
+            "type": "Torch Model",
+            "methods": {
+                "run": {"input": {"type": "ndarray", "shape": "Any"}, "output": {"type": "ndarray", "shape": "Any"}}
+            },
+        },
+        "dlhub": {"files": {"model": "own.pt"}},
+    }
     with pytest.raises(WorkerFailed) as caught:
         worker(document, {"own.pt": (torch_models / "own.pt").read_bytes()})
     assert "publish the Python file" in caught.value.document["hint"]
@@ -159,8 +190,12 @@ def test_torch_without_its_class(worker, torch_models):
 
 @pytest.mark.parametrize("name, expected", [("script.pt", "PyTorch"), ("whole.pt", "PyTorch")])
 def test_record_torch(torch_models, tmp_path, name, expected):
-    done = subprocess.run([PYTHON, "-m", "dlhub_worker.record", "--model", torch_models / name, "--out", tmp_path / "golden.json"],
-                          env={**os.environ, "PYTHONPATH": str(ROOT / "python")}, capture_output=True, text=True)
+    done = subprocess.run(
+        [PYTHON, "-m", "dlhub_worker.record", "--model", torch_models / name, "--out", tmp_path / "golden.json"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     golden = json.loads((tmp_path / "golden.json").read_text())
     assert golden["framework"].startswith(expected)

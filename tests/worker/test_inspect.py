@@ -23,8 +23,20 @@ def inspect(tmp_path):
             (model / name).write_bytes(content.encode() if isinstance(content, str) else content)
         document, out = tmp_path / "metadata.json", tmp_path / "out.json"
         document.write_text(json.dumps({"dlhub": {"name": "x"}, **(metadata or {})}))
-        command = [program("dlhub-worker-python"), "--inspect", "--model", str(model), "--python", PYTHON,
-                   "--memory", str(MEMORY), "--metadata", str(document), "--out", str(out)]
+        command = [
+            program("dlhub-worker-python"),
+            "--inspect",
+            "--model",
+            str(model),
+            "--python",
+            PYTHON,
+            "--memory",
+            str(MEMORY),
+            "--metadata",
+            str(document),
+            "--out",
+            str(out),
+        ]
         if environment:
             command += ["--environment", str(environment)]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -37,8 +49,12 @@ def inspect(tmp_path):
 
 
 def python_function(name="f", module="code"):
-    return {"servable": {"type": "Python static method",
-                         "methods": {"run": {"method_details": {"module": module, "method_name": name}}}}}
+    return {
+        "servable": {
+            "type": "Python static method",
+            "methods": {"run": {"method_details": {"module": module, "method_name": name}}},
+        }
+    }
 
 
 CODE = '''
@@ -72,24 +88,34 @@ def test_function_by_its_hints(inspect):
     assert found["engine"] == "python" and found["dlhub"]["files"] == {"other": ["code.py"]}
 
 
-@pytest.mark.parametrize("name, source, output", [
-    ("one", {"type": "file"}, {"type": "string"}),
-    ("plain", {"type": "python object", "python_type": "object"}, {"type": "python object", "python_type": "object"}),
-    ("nothing", {"type": "tuple", "element_types": []}, {"type": "string"}),
-    ("maybe", {"type": "number"}, {"type": "boolean"}),
-])
+@pytest.mark.parametrize(
+    "name, source, output",
+    [
+        ("one", {"type": "file"}, {"type": "string"}),
+        (
+            "plain",
+            {"type": "python object", "python_type": "object"},
+            {"type": "python object", "python_type": "object"},
+        ),
+        ("nothing", {"type": "tuple", "element_types": []}, {"type": "string"}),
+        ("maybe", {"type": "number"}, {"type": "boolean"}),
+    ],
+)
 def test_hints_of_single_arguments(inspect, name, source, output):
     run = inspect({"code.py": CODE}, python_function(name))["servable"]["methods"]["run"]
     assert (run["input"], run["output"]) == (source, output)
 
 
 def test_numpy_hints(inspect, environment):
-    code = ("import numpy as np\nfrom numpy.typing import NDArray\n"
-            "def f(x: NDArray[np.float32], y: np.ndarray) -> np.float64: ...\n")
+    code = (
+        "import numpy as np\nfrom numpy.typing import NDArray\n"
+        "def f(x: NDArray[np.float32], y: np.ndarray) -> np.float64: ...\n"
+    )
     run = inspect({"code.py": code}, python_function(), environment)["servable"]["methods"]["run"]
     assert run["input"]["element_types"] == [
         {"type": "ndarray", "shape": "Any", "item_type": {"type": "float", "dtype": "FP32"}, "name": "x"},
-        {"type": "ndarray", "shape": "Any", "name": "y"}]
+        {"type": "ndarray", "shape": "Any", "name": "y"},
+    ]
     assert run["output"] == {"type": "float"}
 
 
@@ -103,21 +129,30 @@ def test_what_the_publisher_says_stands(inspect):
 def test_class(inspect):
     code = "class Model:\n  '''A model.'''\n  def __init__(self, k): self.k = k\n  def predict(self, x: float) -> float: return x"
     details = {"module": "code", "class_name": "Model", "arguments": {"k": 2}}
-    found = inspect({"code.py": code}, {"servable": {"type": "Python class method", "methods": {"run": {"method_details": details}}}})
+    found = inspect(
+        {"code.py": code},
+        {"servable": {"type": "Python class method", "methods": {"run": {"method_details": details}}}},
+    )
     assert found["servable"]["methods"]["run"] == {
-        "input": {"type": "float"}, "output": {"type": "float"}, "parameters": {},
-        "method_details": {**details, "method_name": "predict"}}
+        "input": {"type": "float"},
+        "output": {"type": "float"},
+        "parameters": {},
+        "method_details": {**details, "method_name": "predict"},
+    }
     assert found["servable"]["model_type"] == "Model"
 
 
-@pytest.mark.parametrize("files, metadata, words", [
-    ({"code.py": "x = 1"}, python_function(), "has no 'f'"),
-    ({"code.py": "import absent"}, python_function(), "No module named 'absent'"),
-    ({"code.py": "import sys; sys.exit(0)"}, python_function(), "sys.exit"),
-    ({"a.txt": "x"}, None, "cannot be told from its files"),
-    ({"model.pkl": b"no pickle"}, None, ""),
-    ({"code.py": CODE}, {"servable": {"type": "Nonsense"}}, "none that this hub knows"),
-])
+@pytest.mark.parametrize(
+    "files, metadata, words",
+    [
+        ({"code.py": "x = 1"}, python_function(), "has no 'f'"),
+        ({"code.py": "import absent"}, python_function(), "No module named 'absent'"),
+        ({"code.py": "import sys; sys.exit(0)"}, python_function(), "sys.exit"),
+        ({"a.txt": "x"}, None, "cannot be told from its files"),
+        ({"model.pkl": b"no pickle"}, None, ""),
+        ({"code.py": CODE}, {"servable": {"type": "Nonsense"}}, "none that this hub knows"),
+    ],
+)
 def test_refusals(inspect, files, metadata, words):
     with pytest.raises(Refused) as caught:
         inspect(files, metadata)
@@ -176,8 +211,16 @@ def test_forest(inspect, environment, estimators):
     servable = found["servable"]
     assert servable["type"] == "Scikit-learn estimator" and servable["model_type"] == "RandomForestClassifier"
     assert servable["options"] == {"serialization_method": "pickle", "is_classifier": True, "classes": ["0", "1", "2"]}
-    assert servable["methods"]["run"]["input"] == {"type": "ndarray", "shape": [None, 4], "item_type": {"type": "float"}}
-    assert servable["methods"]["run"]["output"] == {"type": "ndarray", "shape": [None, 3], "item_type": {"type": "float", "dtype": "FP64"}}
+    assert servable["methods"]["run"]["input"] == {
+        "type": "ndarray",
+        "shape": [None, 4],
+        "item_type": {"type": "float"},
+    }
+    assert servable["methods"]["run"]["output"] == {
+        "type": "ndarray",
+        "shape": [None, 3],
+        "item_type": {"type": "float", "dtype": "FP64"},
+    }
     assert servable["methods"]["run"]["method_details"] == {"method_name": "predict_proba"}
     assert servable["methods"]["predict"]["output"]["item_type"] == {"type": "integer", "dtype": "INT64"}
     assert found["framework"] == "scikit-learn 1.5.2" and found["dlhub"]["files"]["model"] == "forest.pkl"
@@ -190,9 +233,17 @@ def test_other_estimators(inspect, environment, estimators):
 
     pipeline = of("pipeline.joblib", "1")
     assert pipeline["options"]["serialization_method"] == "joblib" and pipeline["model_type"] == "LogisticRegression"
-    assert pipeline["methods"]["predict"]["output"] == {"type": "ndarray", "shape": [None], "item_type": {"type": "string"}}
+    assert pipeline["methods"]["predict"]["output"] == {
+        "type": "ndarray",
+        "shape": [None],
+        "item_type": {"type": "string"},
+    }
     text = of("text.pkl", "2")
     assert text["methods"]["run"]["input"]["item_type"] == {"type": "string"}
     ridge = of("ridge.pkl", "3")
     assert ridge["methods"]["run"]["parameters"] == {"return_std": False}
-    assert ridge["methods"]["run"]["output"] == {"type": "ndarray", "shape": [None], "item_type": {"type": "float", "dtype": "FP64"}}
+    assert ridge["methods"]["run"]["output"] == {
+        "type": "ndarray",
+        "shape": [None],
+        "item_type": {"type": "float", "dtype": "FP64"},
+    }

@@ -8,9 +8,11 @@ import types
 import pytest
 
 from frames import RUN, WorkerFailed, WorkerGone, encode, encode_run
-from workers import function
+from workers import function, is_sanitized
 
-STRING, NUMBER, FLOAT, INTEGER, BOOLEAN = ({"type": name} for name in ("string", "number", "float", "integer", "boolean"))
+STRING, NUMBER, FLOAT, INTEGER, BOOLEAN = (
+    {"type": name} for name in ("string", "number", "float", "integer", "boolean")
+)
 VECTOR = {"type": "ndarray", "shape": [None], "item_type": {"type": "float", "dtype": "FP32"}}
 ANY = {"type": "python object", "python_type": "object"}
 
@@ -24,46 +26,72 @@ def failure(run):
 def test_says_hello(worker):
     one = worker(function(STRING, STRING), {"code.py": "def f(x): return 'hello ' + x"})
     assert one.ready["engine"] == "python" and one.ready["framework"].startswith("Python 3.")
-    assert one.run_json("wörld \"1\"\n\\") == 'hello wörld "1"\n\\'
+    assert one.run_json('wörld "1"\n\\') == 'hello wörld "1"\n\\'
 
 
-@pytest.mark.parametrize("schema, value", [
-    (NUMBER, 2), (NUMBER, 0.1), (INTEGER, -9223372036854775808), (FLOAT, 1e300), (BOOLEAN, True), (STRING, "é\u0000x"),
-    (ANY, {"a": [1, None, {"b": False}]}), ({"type": "list", "item_type": {"type": "integer"}}, [1, 2]),
-    ({"type": "dict", "properties": {"x": {"type": "float"}}}, {"x": 1.5}),
-    ({"type": "complex"}, {"real": 1.5, "imag": -2.0}), ({"type": "timedelta"}, 1.5),
-    ({"type": "datetime"}, "2026-11-22T16:24:07+00:00"),
-    ({"type": "dict", "properties": {"t": {"type": "tuple", "element_types": [INTEGER, STRING]}}}, {"t": [1, "a"]}),
-])
+@pytest.mark.parametrize(
+    "schema, value",
+    [
+        (NUMBER, 2),
+        (NUMBER, 0.1),
+        (INTEGER, -9223372036854775808),
+        (FLOAT, 1e300),
+        (BOOLEAN, True),
+        (STRING, "é\u0000x"),
+        (ANY, {"a": [1, None, {"b": False}]}),
+        ({"type": "list", "item_type": {"type": "integer"}}, [1, 2]),
+        ({"type": "dict", "properties": {"x": {"type": "float"}}}, {"x": 1.5}),
+        ({"type": "complex"}, {"real": 1.5, "imag": -2.0}),
+        ({"type": "timedelta"}, 1.5),
+        ({"type": "datetime"}, "2026-11-22T16:24:07+00:00"),
+        ({"type": "dict", "properties": {"t": {"type": "tuple", "element_types": [INTEGER, STRING]}}}, {"t": [1, "a"]}),
+    ],
+)
 def test_values_come_back(worker, schema, value):
     one = worker(function(schema, schema), {"code.py": "def f(x): return x"})
     assert one.run_json(value) == value
 
 
 def test_types_inside(worker):
-    schema = {"type": "dict", "properties": {
-        "t": {"type": "tuple", "element_types": [INTEGER]}, "c": {"type": "complex"}, "d": {"type": "datetime"},
-        "s": {"type": "timedelta"}, "f": FLOAT}}
-    one = worker(function(schema, {"type": "list", "item_type": STRING}),
-                 {"code.py": "def f(x): return [type(x[k]).__name__ for k in 'tcdsf']"})
+    schema = {
+        "type": "dict",
+        "properties": {
+            "t": {"type": "tuple", "element_types": [INTEGER]},
+            "c": {"type": "complex"},
+            "d": {"type": "datetime"},
+            "s": {"type": "timedelta"},
+            "f": FLOAT,
+        },
+    }
+    one = worker(
+        function(schema, {"type": "list", "item_type": STRING}),
+        {"code.py": "def f(x): return [type(x[k]).__name__ for k in 'tcdsf']"},
+    )
     value = {"t": [1], "c": 2, "d": "2026-11-22T16:24:07Z", "s": 5, "f": 3}
     assert one.run_json(value) == ["tuple", "complex", "datetime", "timedelta", "float"]
 
 
-@pytest.mark.parametrize("source, output, words", [
-    ("None", NUMBER, "returned None, but its schema says a number"),
-    ("'a'", INTEGER, "returned 'a' (str), but its schema says an integer"),
-    ("1.5", INTEGER, "schema says an integer"),
-    ("float('nan')", FLOAT, "nan, which JSON cannot carry"),
-    ("1 << 80", INTEGER, "does not fit 64 bits"),
-    ("[1, 2]", {"type": "tuple", "element_types": [INTEGER]}, "returned 2 values, but its schema says a tuple of 1"),
-    ("{'x': 1, 'y': 2}", {"type": "dict", "properties": {"x": INTEGER}}, "with the key 'y'"),
-    ("[1, 'a']", {"type": "list", "item_type": INTEGER}, "output 'output'[1]: the servable returned 'a' (str)"),
-    ("object()", ANY, "which has no form in JSON"),
-    ("{(1, 2): 3}", ANY, "has no form in JSON"),
-    ("'\\ud800'", STRING, "not valid Unicode"),
-    ("'/nowhere/x'", {"type": "file"}, "cannot be read"),
-])
+@pytest.mark.parametrize(
+    "source, output, words",
+    [
+        ("None", NUMBER, "returned None, but its schema says a number"),
+        ("'a'", INTEGER, "returned 'a' (str), but its schema says an integer"),
+        ("1.5", INTEGER, "schema says an integer"),
+        ("float('nan')", FLOAT, "nan, which JSON cannot carry"),
+        ("1 << 80", INTEGER, "does not fit 64 bits"),
+        (
+            "[1, 2]",
+            {"type": "tuple", "element_types": [INTEGER]},
+            "returned 2 values, but its schema says a tuple of 1",
+        ),
+        ("{'x': 1, 'y': 2}", {"type": "dict", "properties": {"x": INTEGER}}, "with the key 'y'"),
+        ("[1, 'a']", {"type": "list", "item_type": INTEGER}, "output 'output'[1]: the servable returned 'a' (str)"),
+        ("object()", ANY, "which has no form in JSON"),
+        ("{(1, 2): 3}", ANY, "has no form in JSON"),
+        ("'\\ud800'", STRING, "not valid Unicode"),
+        ("'/nowhere/x'", {"type": "file"}, "cannot be read"),
+    ],
+)
 def test_answers_that_miss_their_schema(worker, source, output, words):
     one = worker(function(ANY, output), {"code.py": f"def f(x): return {source}"})
     told = failure(lambda: one.run_json(1))
@@ -89,7 +117,10 @@ def test_what_else_can_be_raised(worker, source):
 
 def test_parameters(worker):
     document = function(ANY, ANY, parameters={"scale": 2, "names": []})
-    one = worker(document, {"code.py": "def f(x, scale, names, extra=0):\n  names.append(x)\n  return [x * scale + extra, names]"})
+    one = worker(
+        document,
+        {"code.py": "def f(x, scale, names, extra=0):\n  names.append(x)\n  return [x * scale + extra, names]"},
+    )
     assert one.run_json(3) == [6, [3]]
     assert one.run_json(4) == [8, [4]]  # the defaults are not what the first run left
     assert one.run_json(3, parameters={"scale": 10, "extra": 1}) == [31, [3]]
@@ -105,7 +136,10 @@ def test_tuple_list_unpack_and_autobatch(worker):
     assert worker(function(many, ANY, unpack=True), code).run_json([1, 2, 3]) == [3, [1, 2, 3]]
     assert worker(function(many, ANY, autobatch=True), code).run_json([7, 8]) == [[1, [7]], [1, [8]]]
     nothing = {"type": "tuple", "element_types": []}
-    assert worker(function(nothing, STRING, unpack=True), {"code.py": "def f(): return 'hello world'"}).run_json() == "hello world"
+    assert (
+        worker(function(nothing, STRING, unpack=True), {"code.py": "def f(): return 'hello world'"}).run_json()
+        == "hello world"
+    )
 
 
 def test_several_outputs(worker):
@@ -147,18 +181,39 @@ def test_files_in_and_out(worker):
     one = worker(function(file, file), {"code.py": code})
     for _ in range(2):
         assert one.run_raw([("input", "FILE", [], b"abc")])[0] == [("output", "FILE", [], b"cba")]
-    listing = worker(function(file, ANY), {"code.py": "import os\ndef f(path): return [path, [n for n in os.listdir(os.environ['TMPDIR']) if n.startswith('run-')]]"})
+    listing = worker(
+        function(file, ANY),
+        {
+            "code.py": "import os\ndef f(path): return [path, [n for n in os.listdir(os.environ['TMPDIR']) if n.startswith('run-')]]"
+        },
+    )
     first, folder = json.loads(listing.run_raw([("input", "FILE", [], b"1")])[0][0][3])
     second, folders = json.loads(listing.run_raw([("input", "FILE", [], b"1")])[0][0][3])
     assert first.endswith("/input.csv") and first != second and len(folder) == len(folders) == 1
 
 
 def test_class_constructed_and_pickled(worker, monkeypatch):
-    source = "class Counter:\n  def __init__(self, start=0): self.n = start\n  def add(self, x): self.n += x; return self.n"
-    method = {"input": INTEGER, "output": INTEGER, "method_details": {
-        "module": "counter", "class_name": "Counter", "method_name": "add", "arguments": {"start": 10}}}
-    document = {"servable": {"type": "Python class method", "shim": "python.PythonClassMethodServable", "methods": {"run": method}},
-                "dlhub": {"files": {}}}
+    source = (
+        "class Counter:\n  def __init__(self, start=0): self.n = start\n  def add(self, x): self.n += x; return self.n"
+    )
+    method = {
+        "input": INTEGER,
+        "output": INTEGER,
+        "method_details": {
+            "module": "counter",
+            "class_name": "Counter",
+            "method_name": "add",
+            "arguments": {"start": 10},
+        },
+    }
+    document = {
+        "servable": {
+            "type": "Python class method",
+            "shim": "python.PythonClassMethodServable",
+            "methods": {"run": method},
+        },
+        "dlhub": {"files": {}},
+    }
     one = worker(document, {"counter.py": source})
     assert [one.run_json(1), one.run_json(2)] == [11, 13]
     module = types.ModuleType("counter")
@@ -166,21 +221,26 @@ def test_class_constructed_and_pickled(worker, monkeypatch):
     module.Counter.__module__ = "counter"
     monkeypatch.setitem(sys.modules, "counter", module)
     content = pickle.dumps(module.Counter(100))
-    document = {"servable": {**document["servable"], "methods": {"run": {**method, "method_details": {"method_name": "add"}}}},
-                "dlhub": {"files": {"pickle": "counter.pkl"}}}
+    document = {
+        "servable": {**document["servable"], "methods": {"run": {**method, "method_details": {"method_name": "add"}}}},
+        "dlhub": {"files": {"pickle": "counter.pkl"}},
+    }
     assert worker(document, {"counter.py": source, "counter.pkl": content}).run_json(5) == 105
     told = failure(lambda: worker(document, {"counter.pkl": content}))
     assert "No module named 'counter'" in told["message"] and "publish the file" in told["hint"]
 
 
-@pytest.mark.parametrize("document, files, words", [
-    (function(ANY, ANY, module="absent"), {}, "No module named 'absent'"),
-    (function(ANY, ANY, name="g"), {"code.py": "def f(x): return x"}, "has no 'g'"),
-    (function(ANY, ANY), {"code.py": "def f(x: return"}, "SyntaxError"),
-    (function(ANY, ANY), {"code.py": "raise RuntimeError('at import')"}, "at import"),
-    ({"servable": {"shim": "nope.X", "methods": {"run": {}}}}, {}, "there is no shim 'nope.X'"),
-    ({"servable": {"methods": {}}}, {}, "at least the method 'run'"),
-])
+@pytest.mark.parametrize(
+    "document, files, words",
+    [
+        (function(ANY, ANY, module="absent"), {}, "No module named 'absent'"),
+        (function(ANY, ANY, name="g"), {"code.py": "def f(x): return x"}, "has no 'g'"),
+        (function(ANY, ANY), {"code.py": "def f(x: return"}, "SyntaxError"),
+        (function(ANY, ANY), {"code.py": "raise RuntimeError('at import')"}, "at import"),
+        ({"servable": {"shim": "nope.X", "methods": {"run": {}}}}, {}, "there is no shim 'nope.X'"),
+        ({"servable": {"methods": {}}}, {}, "at least the method 'run'"),
+    ],
+)
 def test_loads_that_fail_say_why(worker, document, files, words):
     one = worker(document, files, load=False)
     told = failure(lambda: one.load({"directory": "/model", **document}))
@@ -195,12 +255,16 @@ def test_unknown_method_and_wrong_count(worker):
     assert one.run_json(1) == 1
 
 
-@pytest.mark.parametrize("source", ["import os; os._exit(7)", "import os; os.kill(os.getpid(), 11)", "import os; os.close(3); os._exit(1)"])
+@pytest.mark.parametrize(
+    "source", ["import os; os._exit(7)", "import os; os.kill(os.getpid(), 11)", "import os; os.close(3); os._exit(1)"]
+)
 def test_a_worker_that_ends_is_gone(worker, source):
     one = worker(function(ANY, ANY), {"code.py": f"def f(x): {source}"})
     with pytest.raises((WorkerGone, ConnectionError)):
         one.run_json(1)
     assert one.wait_gone() != 0
+    if "11" in source:
+        assert "Segmentation fault" in one.stderr()  # with where in Python it was
 
 
 def test_writing_to_the_socket_breaks_only_this_worker(worker):
@@ -228,6 +292,7 @@ def f(x):
     assert one.run_json(1) == ["no", "no", None]
 
 
+@pytest.mark.skipif(is_sanitized(), reason="AddressSanitizer has no memory limit")
 def test_memory_limit_is_an_error_of_the_run(worker):
     one = worker(function(ANY, ANY), {"code.py": "def f(x):\n  return len(bytearray(x))"}, memory=256 << 20)
     told = failure(lambda: one.run_json(1 << 30))
@@ -235,6 +300,7 @@ def test_memory_limit_is_an_error_of_the_run(worker):
     assert one.run_json(5) == 5
 
 
+@pytest.mark.skipif(is_sanitized(), reason="AddressSanitizer keeps what is freed")
 def test_runs_leak_nothing(worker):
     """100,000 runs, pipelined, then the resident size is what it was."""
     one = worker(function(ANY, STRING), {"code.py": "def f(x): return 'hello world'"})

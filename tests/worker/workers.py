@@ -29,6 +29,11 @@ def program(name):
     return str(path)
 
 
+def is_sanitized():
+    """Whether the extension is built with AddressSanitizer, which keeps freed memory and lifts memory limits."""
+    return b"__asan_init" in (BUILD / "python" / "dlhub_worker" / "_frames.abi3.so").read_bytes()
+
+
 def make_environment(packages, system_packages=False):
     """A virtual environment with these wheels, made once and kept."""
     cache = Path(os.environ.get("DLHUB_TEST_CACHE", Path.home() / ".cache" / "dlhub-tests"))
@@ -36,7 +41,9 @@ def make_environment(packages, system_packages=False):
     folder = cache / f"environment-{key}"
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([PYTHON, "-m", "venv", *(["--system-site-packages"] if system_packages else []), folder], check=True)
+        subprocess.run(
+            [PYTHON, "-m", "venv", *(["--system-site-packages"] if system_packages else []), folder], check=True
+        )
         subprocess.run([folder / "bin" / "pip", "install", "-q", "--only-binary", ":all:", *packages], check=True)
         (folder / "complete").touch()
     return folder
@@ -45,20 +52,31 @@ def make_environment(packages, system_packages=False):
 def in_environment(folder, script, *arguments, cwd=None):
     """Runs a script with the environment's interpreter; its stdout."""
     python = folder / "bin" / "python3" if folder else PYTHON
-    return subprocess.run([python, "-c", script, *map(str, arguments)], check=True, text=True, cwd=cwd,
-                          stdout=subprocess.PIPE).stdout
+    return subprocess.run(
+        [python, "-c", script, *map(str, arguments)], check=True, text=True, cwd=cwd, stdout=subprocess.PIPE
+    ).stdout
 
 
 class Worker(Hub):
     def __init__(self, model, environment=None, memory=MEMORY, options=()):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        command = [program("dlhub-worker-python"), "--model", str(model), "--python", PYTHON, "--memory", str(memory), *options]
+        command = [
+            program("dlhub-worker-python"),
+            "--model",
+            str(model),
+            "--python",
+            PYTHON,
+            "--memory",
+            str(memory),
+            *options,
+        ]
         if environment:
             command += ["--environment", str(environment)]
         self.errors = open(Path(model).parent / f"{Path(model).name}.stderr", "w+b")
         number = theirs.fileno()
         self.process = subprocess.Popen(
-            command, pass_fds=[3], stderr=self.errors, preexec_fn=lambda: os.dup2(number, 3, inheritable=True))
+            command, pass_fds=[3], stderr=self.errors, preexec_fn=lambda: os.dup2(number, 3, inheritable=True)
+        )
         theirs.close()
         super().__init__(ours)
 
@@ -82,8 +100,19 @@ class Worker(Hub):
 
 def function(source_input, source_output, name="f", module="code", **details):
     """The LOAD document of a Python function."""
-    method = {"input": source_input, "output": source_output, "parameters": details.pop("parameters", {}),
-              "method_details": {"module": module, "method_name": name, **details}}
-    return {"type": "Python static method", "shim": "python.PythonStaticMethodServable",
-            "servable": {"type": "Python static method", "shim": "python.PythonStaticMethodServable",
-                         "methods": {"run": method}}, "dlhub": {"files": {"other": [f"{module}.py"]}}}
+    method = {
+        "input": source_input,
+        "output": source_output,
+        "parameters": details.pop("parameters", {}),
+        "method_details": {"module": module, "method_name": name, **details},
+    }
+    return {
+        "type": "Python static method",
+        "shim": "python.PythonStaticMethodServable",
+        "servable": {
+            "type": "Python static method",
+            "shim": "python.PythonStaticMethodServable",
+            "methods": {"run": method},
+        },
+        "dlhub": {"files": {"other": [f"{module}.py"]}},
+    }

@@ -31,9 +31,15 @@ class Inspected:
 def _inspector(kind):
     """The module that knows the type, imported only then: each imports its framework."""
     import importlib
+
     names = {
-        "Scikit-learn estimator": "sklearn", "Keras Model": "keras", "Torch Model": "torch", "ONNX Model": "onnx",
-        "TensorFlow Model": "tensorflow", "Python static method": "python", "Python class method": "python",
+        "Scikit-learn estimator": "sklearn",
+        "Keras Model": "keras",
+        "Torch Model": "torch",
+        "ONNX Model": "onnx",
+        "TensorFlow Model": "tensorflow",
+        "Python static method": "python",
+        "Python class method": "python",
     }
     if kind not in names:
         raise BadServable(f"servable.type: {kind!r} is none that this hub knows", hint="known: " + ", ".join(names))
@@ -62,7 +68,8 @@ def inspect(directory, metadata):
     block = {**given, "type": kind, "shim": shim, "methods": given.get("methods") or {}}
     found = module.inspect({"servable": block, "dlhub": {"files": files}}, directory)
     servable = {
-        "type": kind, "shim": shim,
+        "type": kind,
+        "shim": shim,
         **({"model_type": found.model_type} if found.model_type else {}),
         **({"model_summary": cut(found.summary)} if found.summary else {}),
         **{key: value for key, value in given.items() if value not in (None, "")},
@@ -70,8 +77,12 @@ def inspect(directory, metadata):
         "options": {**found.options, **(given.get("options") or {})},
     }
     document = {
-        "servable": servable, "dlhub": {"files": files}, "engine": "python", "needs_python": True,
-        "framework": found.framework, "notes": found.notes,
+        "servable": servable,
+        "dlhub": {"files": files},
+        "engine": "python",
+        "needs_python": True,
+        "framework": found.framework,
+        "notes": found.notes,
     }
     if found.golden:
         document["golden"] = found.golden
@@ -101,6 +112,10 @@ def main(directory, metadata_fd, out_fd):
             traceback.print_exc()
         code, message, hint, _ = report(error)
         code = "FAILED_PRECONDITION" if code == "UNKNOWN" else code
-        told = {"code": code, "message": f"the servable cannot be loaded: {message}", **({"hint": hint} if hint else {})}
+        told = {
+            "code": code,
+            "message": f"the servable cannot be loaded: {message}",
+            **({"hint": hint} if hint else {}),
+        }
         os.write(answer, (json.dumps({"error": told}) + "\n").encode())
         return EXIT_CODES.get(code, 1)

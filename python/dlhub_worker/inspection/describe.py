@@ -2,7 +2,15 @@
 
 from .. import schema as types
 
-ITEM_OF_KIND = {"b": "boolean", "i": "integer", "u": "integer", "f": "float", "U": "string", "S": "string", "O": "string"}
+ITEM_OF_KIND = {
+    "b": "boolean",
+    "i": "integer",
+    "u": "integer",
+    "f": "float",
+    "U": "string",
+    "S": "string",
+    "O": "string",
+}
 
 
 def item_type(dtype, fixed=True):

@@ -5,9 +5,16 @@ import os
 from ..errors import BadServable
 
 TYPE_OF_SUFFIX = {
-    ".pkl": "Scikit-learn estimator", ".pickle": "Scikit-learn estimator", ".joblib": "Scikit-learn estimator",
-    ".keras": "Keras Model", ".h5": "Keras Model", ".hdf5": "Keras Model",
-    ".pt": "Torch Model", ".pth": "Torch Model", ".ts": "Torch Model", ".onnx": "ONNX Model",
+    ".pkl": "Scikit-learn estimator",
+    ".pickle": "Scikit-learn estimator",
+    ".joblib": "Scikit-learn estimator",
+    ".keras": "Keras Model",
+    ".h5": "Keras Model",
+    ".hdf5": "Keras Model",
+    ".pt": "Torch Model",
+    ".pth": "Torch Model",
+    ".ts": "Torch Model",
+    ".onnx": "ONNX Model",
 }
 FILES_MAX = 10000
 
@@ -44,5 +51,7 @@ def servable_type(found):
     kind = TYPE_OF_SUFFIX.get(os.path.splitext(model)[1].lower()) if model else None
     if kind:
         return kind
-    raise BadServable("what kind of servable this is cannot be told from its files",
-                      hint='say it: "servable": {"type": "Python static method", …} in the metadata, or --type')
+    raise BadServable(
+        "what kind of servable this is cannot be told from its files",
+        hint='say it: "servable": {"type": "Python static method", …} in the metadata, or --type',
+    )

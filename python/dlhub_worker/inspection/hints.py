@@ -9,8 +9,14 @@ import typing
 from .. import schema as types
 
 SCALARS = {
-    bool: "boolean", int: "integer", float: "float", str: "string", complex: "complex",
-    datetime.datetime: "datetime", datetime.date: "datetime", datetime.timedelta: "timedelta",
+    bool: "boolean",
+    int: "integer",
+    float: "float",
+    str: "string",
+    complex: "complex",
+    datetime.datetime: "datetime",
+    datetime.date: "datetime",
+    datetime.timedelta: "timedelta",
 }
 LISTS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
@@ -19,22 +25,38 @@ DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 def _object(hint):
     name = getattr(hint, "__qualname__", None)
     module = getattr(hint, "__module__", "builtins")
-    return {"type": "python object", "python_type": f"{module}.{name}" if name and module not in ("builtins", "typing") else name or "object"}
+    return {
+        "type": "python object",
+        "python_type": f"{module}.{name}" if name and module not in ("builtins", "typing") else name or "object",
+    }
 
 
 def _numpy_item(hint):
     """{"type": "float", "dtype": "FP32"} of np.float32; None where it is no numpy scalar type."""
     name = getattr(hint, "__name__", "")
-    name = {"double": "float64", "single": "float32", "half": "float16", "bool_": "bool", "longlong": "int64",
-            "intc": "int32", "int_": "int64", "str_": "string"}.get(name, name)
+    name = {
+        "double": "float64",
+        "single": "float32",
+        "half": "float16",
+        "bool_": "bool",
+        "longlong": "int64",
+        "intc": "int32",
+        "int_": "int64",
+        "str_": "string",
+    }.get(name, name)
     if getattr(hint, "__module__", "") != "numpy":
         return None
     datatype = types.DATATYPE_OF.get(name)
     if datatype:
         kind = "integer" if "INT" in datatype else "boolean" if datatype == "BOOL" else "float"
         return {"type": kind, "dtype": datatype}
-    return {"floating": {"type": "float"}, "integer": {"type": "integer"}, "string": {"type": "string"},
-            "number": {"type": "number"}, "signedinteger": {"type": "integer"}}.get(name)
+    return {
+        "floating": {"type": "float"},
+        "integer": {"type": "integer"},
+        "string": {"type": "string"},
+        "number": {"type": "number"},
+        "signedinteger": {"type": "integer"},
+    }.get(name)
 
 
 def _array(hint):

@@ -21,8 +21,12 @@ def _dtype_name(tensor):
 def _argument(tensor, name):
     datatype = _dtype_name(tensor)
     item = "integer" if "INT" in datatype else "boolean" if datatype == "BOOL" else "float"
-    return {"type": "ndarray", "name": name, "shape": [None if axis is None else int(axis) for axis in tensor.shape],
-            "item_type": {"type": item, "dtype": datatype}}
+    return {
+        "type": "ndarray",
+        "name": name,
+        "shape": [None if axis is None else int(axis) for axis in tensor.shape],
+        "item_type": {"type": item, "dtype": datatype},
+    }
 
 
 def _side(tensors, own, base):
@@ -39,7 +43,8 @@ def inspect(document, directory):
     run = {
         "input": _side(model.inputs, getattr(model, "input_names", None), "input"),
         "output": _side(model.outputs, getattr(model, "output_names", None), "output"),
-        "parameters": {}, "method_details": {"method_name": "predict"},
+        "parameters": {},
+        "method_details": {"method_name": "predict"},
     }
     inspected = Inspected({"run": run}, "Deep NN", "\n".join(lines))
     inspected.framework = servable.framework

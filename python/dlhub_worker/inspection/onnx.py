@@ -4,10 +4,16 @@ from ..shims.onnx import ONNXServable
 from . import Inspected
 
 DATATYPES = {
-    "tensor(float)": ("float", "FP32"), "tensor(double)": ("float", "FP64"), "tensor(float16)": ("float", "FP16"),
-    "tensor(bfloat16)": ("float", "BF16"), "tensor(bool)": ("boolean", "BOOL"), "tensor(string)": ("string", "BYTES"),
-    **{f"tensor({name.lower()})": ("integer", name) for name in
-       ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")},
+    "tensor(float)": ("float", "FP32"),
+    "tensor(double)": ("float", "FP64"),
+    "tensor(float16)": ("float", "FP16"),
+    "tensor(bfloat16)": ("float", "BF16"),
+    "tensor(bool)": ("boolean", "BOOL"),
+    "tensor(string)": ("string", "BYTES"),
+    **{
+        f"tensor({name.lower()})": ("integer", name)
+        for name in ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
+    },
 }
 
 
@@ -29,8 +35,12 @@ def _side(values):
 def inspect(document, directory):
     servable = ONNXServable(document, directory)
     session = servable.session
-    run = {"input": _side(session.get_inputs()), "output": _side(session.get_outputs()), "parameters": {},
-           "method_details": {"method_name": "run"}}
+    run = {
+        "input": _side(session.get_inputs()),
+        "output": _side(session.get_outputs()),
+        "parameters": {},
+        "method_details": {"method_name": "run"},
+    }
     about = session.get_modelmeta()
     inspected = Inspected({"run": run}, about.graph_name or "ONNX graph", about.description or None)
     inspected.framework = servable.framework

@@ -37,8 +37,13 @@ def _signature(function):
     required = [one for one in named if one.default is one.empty]
     if not required and named:  # what has only defaults is still called with an input
         required, named = named[:1], named[1:]
-    defaults = {one.name: one.default for one in parameters
-                if one not in required and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) and one.default is not one.empty}
+    defaults = {
+        one.name: one.default
+        for one in parameters
+        if one not in required
+        and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+        and one.default is not one.empty
+    }
     return required, {name: value for name, value in defaults.items() if value is not None and _is_json(value)}
 
 
@@ -53,8 +58,12 @@ def describe_function(function):
     if len(required) == 1:
         return {"input": inputs[0], "output": output, "parameters": defaults, "method_details": {}}
     elements = [{**one, "name": parameter.name} for one, parameter in zip(inputs, required)]
-    return {"input": {"type": "tuple", "element_types": elements}, "output": output, "parameters": defaults,
-            "method_details": {"unpack": True}}
+    return {
+        "input": {"type": "tuple", "element_types": elements},
+        "output": output,
+        "parameters": defaults,
+        "method_details": {"unpack": True},
+    }
 
 
 def _summary(function, owner=None):
@@ -71,8 +80,10 @@ def _choose_method(target, about):
     public = [name for name in dir(target) if not name.startswith("_") and callable(getattr(target, name))]
     if len(public) == 1:
         return public[0]
-    raise BadServable(f"which method of {type(target).__name__} is to run? It has {', '.join(public) or 'none'}",
-                      hint="name it: method_details.method_name in the metadata, or --method")
+    raise BadServable(
+        f"which method of {type(target).__name__} is to run? It has {', '.join(public) or 'none'}",
+        hint="name it: method_details.method_name in the metadata, or --method",
+    )
 
 
 def inspect(document, directory):

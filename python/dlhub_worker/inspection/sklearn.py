@@ -30,7 +30,9 @@ def _takes_frames(model):
     first = _first(model)
     columns = [one[2] for one in getattr(first, "transformers", [])]
     return hasattr(model, "feature_names_in_") and any(
-        isinstance(one, str) or (isinstance(one, (list, tuple)) and any(isinstance(name, str) for name in one)) for one in columns)
+        isinstance(one, str) or (isinstance(one, (list, tuple)) and any(isinstance(name, str) for name in one))
+        for one in columns
+    )
 
 
 def _columns(model):
@@ -43,8 +45,11 @@ def _input(model):
     if _takes_text(model):
         return {"type": "list", "item_type": {"type": "string"}, "description": "One text a sample"}
     if _takes_frames(model):
-        return {"type": "python object", "python_type": "pandas.DataFrame",
-                "description": "A dict of columns, or a list of dicts: " + ", ".join(columns)}
+        return {
+            "type": "python object",
+            "python_type": "pandas.DataFrame",
+            "description": "A dict of columns, or a list of dicts: " + ", ".join(columns),
+        }
     count = getattr(model, "n_features_in_", None)
     described = {"type": "ndarray", "shape": [None, int(count) if count else None], "item_type": {"type": "float"}}
     if columns:
@@ -55,6 +60,7 @@ def _input(model):
 def _probe(model):
     """An input that the model may run with; None where none can be made."""
     import numpy as np
+
     if _takes_text(model):
         return ["a text", "another text"]
     if _takes_frames(model) or not getattr(model, "n_features_in_", None):
@@ -91,7 +97,10 @@ def _parameters(function):
     except (TypeError, ValueError):
         return found
     for parameter in list(signature.parameters.values())[1:]:
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and parameter.default is not parameter.empty:
+        if (
+            parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+            and parameter.default is not parameter.empty
+        ):
             try:
                 json.dumps(parameter.default)
                 found[parameter.name] = parameter.default
@@ -101,20 +110,27 @@ def _parameters(function):
 
 
 def _method(model, name, probe):
-    return {"input": _input(model), "output": _output(model, name, probe),
-            "parameters": _parameters(getattr(model, name)), "method_details": {"method_name": name}}
+    return {
+        "input": _input(model),
+        "output": _output(model, name, probe),
+        "parameters": _parameters(getattr(model, name)),
+        "method_details": {"method_name": name},
+    }
 
 
 def inspect(document, directory):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         servable = ScikitLearnServable(document, directory)
-    notes = [str(one.message).split(". This might")[0] for one in caught if "version" in type(one.message).__name__.lower()]
+    notes = [
+        str(one.message).split(". This might")[0] for one in caught if "version" in type(one.message).__name__.lower()
+    ]
     model = servable.model
     if not any(hasattr(model, name) for name in METHODS):
         raise BadServable(
             f"the file holds a {type(model).__module__}.{type(model).__name__}, which has none of {', '.join(METHODS)}",
-            hint='publish it as "Python class method" where it is an object of your own')
+            hint='publish it as "Python class method" where it is an object of your own',
+        )
     probe = _probe(model)
     classifier = getattr(_last(model), "_estimator_type", None) == "classifier" or hasattr(model, "classes_")
     found = _method_names(model, classifier)
@@ -147,6 +163,7 @@ def _serialization(servable):
     if servable.options.get("serialization_method"):
         return servable.options["serialization_method"]
     import pickle
+
     with open(servable.model_path(".pkl", ".pickle", ".joblib"), "rb") as file:
         try:
             pickle.load(file)

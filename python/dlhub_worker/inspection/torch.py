@@ -8,7 +8,14 @@ from . import Inspected
 from . import describe
 
 SIZES = (32, 64, 28, 224, 16, 128, 256, 299)  # of an image's or a sequence's axis
-ITEM_OF_TYPE = {"int": "integer", "float": "float", "bool": "boolean", "str": "string", "number": "number", "complex": "complex"}
+ITEM_OF_TYPE = {
+    "int": "integer",
+    "float": "float",
+    "bool": "boolean",
+    "str": "string",
+    "number": "number",
+    "complex": "complex",
+}
 
 
 def _script_arguments(model):
@@ -73,7 +80,9 @@ def _describe_output(torch, value, free_batch):
     if isinstance(value, (tuple, list)):
         return {"type": "tuple", "element_types": [_describe_output(torch, one, free_batch) for one in value]}
     if isinstance(value, torch.Tensor):
-        return describe.array(value.detach().float().numpy() if value.dtype == torch.bfloat16 else value.detach().numpy(), free_batch)
+        return describe.array(
+            value.detach().float().numpy() if value.dtype == torch.bfloat16 else value.detach().numpy(), free_batch
+        )
     return describe.result(value)
 
 
@@ -97,6 +106,7 @@ def _by_trying(torch, model):
 def _example(shape, dtype):
     """Reals in [0, 1); whole numbers are indices, of which 0 and 1 are the safe ones."""
     import numpy as np
+
     random = np.random.default_rng(20181126)
     return random.random(shape).astype(dtype) if dtype.startswith("float") else random.integers(0, 2, shape)
 
@@ -113,8 +123,12 @@ def _loosen(output):
 def _input_of(name, kind, count):
     if kind in ITEM_OF_TYPE:
         return {"type": ITEM_OF_TYPE[kind], "name": name}
-    return {"type": "ndarray", "shape": "Any", **({"name": name} if count > 1 else {}),
-            "item_type": {"type": "float", "dtype": "FP32"}}
+    return {
+        "type": "ndarray",
+        "shape": "Any",
+        **({"name": name} if count > 1 else {}),
+        "item_type": {"type": "float", "dtype": "FP32"},
+    }
 
 
 def inspect(document, directory):
@@ -123,7 +137,7 @@ def inspect(document, directory):
 
     model, notes = servable.model, []
     taken = [(name, kind) for name, kind, optional in arguments(model) if not optional]
-    given = ((document["servable"].get("methods") or {}).get("run") or {})
+    given = (document["servable"].get("methods") or {}).get("run") or {}
     inputs = [_input_of(name, kind, len(taken)) for name, kind in taken]
     source = inputs[0] if len(inputs) == 1 else {"type": "tuple", "element_types": inputs}
     output, golden = {"type": "ndarray", "shape": "Any"}, None
@@ -134,9 +148,13 @@ def inspect(document, directory):
             golden = {"request": request, "source": "generated"}
             notes.append(f"shapes were found by trying: input {source['shape']}")
     if source.get("shape") == "Any" or len(taken) > 1:
-        notes.append('shapes are not in the file: give an example input, and "input" and "output" in the metadata to have inputs checked')
+        notes.append(
+            'shapes are not in the file: give an example input, and "input" and "output" in the metadata'
+        )
     run = {"input": source, "output": output, "parameters": {}, "method_details": {"method_name": "forward"}}
-    summary = str(model) if not isinstance(model, torch.jit.ScriptModule) else f"{model.original_name} (TorchScript)\n{model}"
+    summary = (
+        str(model) if not isinstance(model, torch.jit.ScriptModule) else f"{model.original_name} (TorchScript)\n{model}"
+    )
     inspected = Inspected({"run": run}, "Deep NN", summary, notes=notes, golden=golden)
     inspected.framework = servable.framework
     return inspected

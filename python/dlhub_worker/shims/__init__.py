@@ -6,8 +6,13 @@ from ..errors import BadServable
 
 # Names in metadata -> module of this package. The first SDK wrote "torch" for a module that was called "pytorch".
 MODULES = {
-    "python": "python", "sklearn": "sklearn", "keras": "keras", "pytorch": "pytorch", "torch": "pytorch",
-    "tensorflow": "tensorflow", "onnx": "onnx",
+    "python": "python",
+    "sklearn": "sklearn",
+    "keras": "keras",
+    "pytorch": "pytorch",
+    "torch": "pytorch",
+    "tensorflow": "tensorflow",
+    "onnx": "onnx",
 }
 SHIM_OF_TYPE = {
     "ONNX Model": "onnx.ONNXServable",
@@ -26,8 +31,12 @@ def create(document, directory):
     name = document.get("shim") or block.get("shim") or SHIM_OF_TYPE.get(document.get("type") or block.get("type"), "")
     module, _, cls = name.partition(".")
     if module not in MODULES:
-        raise BadServable(f"servable.shim: there is no shim {name!r}", hint="known: " + ", ".join(sorted(SHIM_OF_TYPE.values())))
+        raise BadServable(
+            f"servable.shim: there is no shim {name!r}", hint="known: " + ", ".join(sorted(SHIM_OF_TYPE.values()))
+        )
     shims = importlib.import_module(f"{__name__}.{MODULES[module]}")
     if not hasattr(shims, cls):
-        raise BadServable(f"servable.shim: there is no shim {name!r}", hint="known: " + ", ".join(sorted(SHIM_OF_TYPE.values())))
+        raise BadServable(
+            f"servable.shim: there is no shim {name!r}", hint="known: " + ", ".join(sorted(SHIM_OF_TYPE.values()))
+        )
     return getattr(shims, cls)(document, directory)

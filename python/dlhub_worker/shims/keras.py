@@ -50,6 +50,7 @@ class KerasServable(Servable):
 
     def _limit_threads(self):
         import sys
+
         tf = sys.modules.get("tensorflow")
         if tf:
             try:
@@ -68,6 +69,7 @@ class KerasServable(Servable):
     def _read_architecture(self, path, custom):
         if path.endswith((".yml", ".yaml")):
             import yaml
+
             with open(path, encoding="utf-8") as file:
                 return self._keras.models.model_from_json(json.dumps(yaml.safe_load(file)), custom_objects=custom)
         if path.endswith(".json"):

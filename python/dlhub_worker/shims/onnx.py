@@ -17,7 +17,8 @@ class ONNXServable(Servable):
         options.log_severity_level = 3
         try:
             self.session = onnxruntime.InferenceSession(
-                self.model_path(".onnx"), options, providers=["CPUExecutionProvider"])
+                self.model_path(".onnx"), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # its own exceptions have no common class
             raise BadServable(f"ONNX Runtime cannot load the model: {error}") from error
 
@@ -29,12 +30,16 @@ class ONNXServable(Servable):
         if not set(inputs) <= set(own_inputs):
             inputs = own_inputs
         if not set(outputs) <= set(own_outputs):
-            outputs = own_outputs[:len(outputs)]
+            outputs = own_outputs[: len(outputs)]
 
         def run(*values, **parameters):
             if parameters:
                 raise TypeError(f"an ONNX model takes no parameters, {sorted(parameters)} came")
             results = session.run(outputs, dict(zip(inputs, values)))
-            return results[0] if len(results) == 1 and (block.get("output") or {}).get("type") != "tuple" else tuple(results)
+            return (
+                results[0]
+                if len(results) == 1 and (block.get("output") or {}).get("type") != "tuple"
+                else tuple(results)
+            )
 
         return run

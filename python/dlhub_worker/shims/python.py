@@ -28,7 +28,8 @@ def adapt(function, block):
     if details(block).get("autobatch"):
         if kind == "tuple":
             return lambda *inputs, **parameters: [
-                function(*one, **parameters) if unpack else function(one, **parameters) for one in inputs]
+                function(*one, **parameters) if unpack else function(one, **parameters) for one in inputs
+            ]
         if unpack:
             return lambda batch, **parameters: [function(*one, **parameters) for one in batch]
         return lambda batch, **parameters: [function(one, **parameters) for one in batch]
@@ -53,7 +54,9 @@ class PythonStaticMethodServable(Servable):
     def _module_name(self, block):
         name = details(block).get("module") or details(self.block["methods"]["run"]).get("module")
         if not name:
-            raise BadServable("servable.methods.run.method_details.module: is missing; it names the module of the function")
+            raise BadServable(
+                "servable.methods.run.method_details.module: is missing; it names the module of the function"
+            )
         return name[:-3] if name.endswith(".py") else name
 
     def function(self, name, block):
@@ -81,20 +84,25 @@ class PythonClassMethodServable(Servable):
         except AttributeError as error:
             raise BadServable(
                 f"the pickle cannot be loaded: {error}",
-                hint="a pickled object holds only the name of its class: put the class into a module beside the pickle, "
-                     "not into the script that pickles it, and publish both") from error
+                hint="a pickle holds only the name of the class: put the class into a module beside the pickle, "
+                "not into the script that pickles it, and publish both",
+            ) from error
 
     @staticmethod
     def _construct(about):
         if not about.get("module") or not about.get("class_name"):
-            raise BadServable("the servable names neither a pickle (dlhub.files.pickle) nor a class (method_details.module and class_name)")
+            raise BadServable(
+                "neither a pickle (dlhub.files.pickle) nor a class (method_details.module and class_name) is named"
+            )
         module = importlib.import_module(about["module"][:-3] if about["module"].endswith(".py") else about["module"])
         cls = _callable(module, about["class_name"].rpartition(".")[2], f"module {about['module']!r}")
         arguments = about.get("arguments") or {}
         return cls(*arguments) if isinstance(arguments, list) else cls(**arguments)
 
     def function(self, name, block):
-        return _callable(self.target, details(block).get("method_name") or name, f"class {type(self.target).__name__!r}")
+        return _callable(
+            self.target, details(block).get("method_name") or name, f"class {type(self.target).__name__!r}"
+        )
 
     def method(self, name, block):
         return adapt(self.function(name, block), block)

@@ -27,10 +27,14 @@ def load_module(path, options):
     try:
         loaded = torch.load(path, **arguments)
     except (AttributeError, ModuleNotFoundError) as error:
-        raise BadServable(f"the class of the model is missing: {error}",
-                          hint="publish the Python file that defines the class beside the model, or save it as TorchScript") from error
+        raise BadServable(
+            f"the class of the model is missing: {error}",
+            hint="publish the Python file that defines the class beside the model, or save it as TorchScript",
+        ) from error
     except Exception as error:
-        raise BadServable(f"PyTorch cannot load the model: {error} (as TorchScript: {str(script_error).splitlines()[0]})") from error
+        raise BadServable(
+            f"PyTorch cannot load the model: {error} (as TorchScript: {str(script_error).splitlines()[0]})"
+        ) from error
     if isinstance(loaded, torch.nn.Module):
         return loaded.eval()
     return _from_state(loaded, options)
@@ -41,7 +45,9 @@ def _from_state(loaded, options):
     if not isinstance(loaded, dict) or not name:
         raise BadServable(
             f"the model's file holds a {type(loaded).__name__}, no torch.nn.Module",
-            hint='save the whole module or TorchScript, or name its class: "options": {"class": "module.Class"} and publish its file')
+            hint='save the whole module or TorchScript, or name its class, "options": {"class": "module.Class"}, '
+            "and publish its file",
+        )
     if options.get("module") and "." not in name:
         name = f"{options['module']}.{name}"
     module = import_path(name)(**(options.get("arguments") or {}))
@@ -73,8 +79,10 @@ class TorchServable(Servable):
         torch, model = self._torch, self.model
         wanted = (block.get("method_details") or {}).get("method_name")
         call = getattr(model, wanted) if wanted and wanted not in ("forward", "__call__", "run") else model
-        dtypes = [self._input_dtype(schema) if types.kind(schema) == "ndarray" else None
-                  for _, schema in types.arguments(block.get("input"), "input")]
+        dtypes = [
+            self._input_dtype(schema) if types.kind(schema) == "ndarray" else None
+            for _, schema in types.arguments(block.get("input"), "input")
+        ]
         tuple_output = types.is_tuple(block.get("output"))
 
         def to_tensor(value, dtype):

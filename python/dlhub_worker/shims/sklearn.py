@@ -11,6 +11,7 @@ def load_estimator(path, method=None):
     """The estimator in a pickle or joblib file."""
     if method == "joblib":
         import joblib
+
         return joblib.load(path)
     try:
         with open(path, "rb") as file:
