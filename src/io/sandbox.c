@@ -21,7 +21,7 @@ static const char *const part_names[SANDBOX_PART_COUNT] = {
 	"mount namespace", "pid namespace", "network namespace", "ipc namespace",
 };
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef WITH_ADDRESS_SANITIZER
 /* The leak checker needs ptrace, which the walls forbid. */
 static bool behind_walls;
 int __lsan_is_turned_off(void);
@@ -175,6 +175,8 @@ enum err_code sandbox_enter(const struct sandbox_options *options, unsigned int 
 	int status[2];
 	if (pipe2(status, O_CLOEXEC) != 0)
 		return err_errno(err, errno, "sandbox: pipe");
+	/* Before the first child: setting it later would discard a SIGCHLD that waits. */
+	signal(SIGCHLD, SIG_DFL);
 	sigset_t all, before;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
@@ -189,7 +191,7 @@ enum err_code sandbox_enter(const struct sandbox_options *options, unsigned int 
 	if (child < 0 && code == ERR_OK)
 		code = err_errno(err, errno, "sandbox: fork");
 	if (child == 0) {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef WITH_ADDRESS_SANITIZER
 		behind_walls = true;
 #endif
 		close(status[0]);

@@ -60,7 +60,7 @@ void sandbox_limits(struct sandbox_state *state, int64_t already_running)
 		   lower(RLIMIT_NOFILE, options->open_files) && lower(RLIMIT_NPROC, processes);
 	if (options->cpu_seconds > 0)
 		all = all && lower(RLIMIT_CPU, options->cpu_seconds);
-#ifndef __SANITIZE_ADDRESS__ /* whose shadow memory counts as data */
+#ifndef WITH_ADDRESS_SANITIZER /* whose shadow memory counts as data */
 	if (options->memory_bytes > 0)
 		all = all && lower(RLIMIT_DATA, options->memory_bytes);
 #endif

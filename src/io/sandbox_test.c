@@ -219,10 +219,12 @@ static int push_input_wide(void) /* the kernel looks at the lower half of the co
 {
 	return ERRNO_OF(syscall(SYS_ioctl, 0, 0x100000000ull | TIOCSTI, "x"));
 }
+#ifndef WITH_ADDRESS_SANITIZER
 static int take_memory(void)
 {
 	return mmap(NULL, 128 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? errno : 0;
 }
+#endif
 static int take_less_memory(void)
 {
 	return mmap(NULL, 16 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? errno : 0;
@@ -309,7 +311,7 @@ static const struct {
 	{ "bpf", do_bpf, EPERM, EPERM, SANDBOX_SECCOMP },
 	{ "push terminal input", push_input, EPERM, EPERM, SANDBOX_SECCOMP },
 	{ "push terminal input, wide", push_input_wide, EPERM, EPERM, SANDBOX_SECCOMP },
-#ifndef __SANITIZE_ADDRESS__
+#ifndef WITH_ADDRESS_SANITIZER
 	{ "memory past the limit", take_memory, ENOMEM, ENOMEM, SANDBOX_RLIMITS },
 #endif
 	{ "memory below the limit", take_less_memory, 0, 0, ANY },

@@ -108,7 +108,6 @@ static void end_as(int status)
 
 void sandbox_wait(pid_t child, int status_fd, const char *scratch)
 {
-	signal(SIGCHLD, SIG_DFL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	keep_only(status_fd);
 	for (;; pass_on(child, next_signal())) {
@@ -129,7 +128,6 @@ void sandbox_wait(pid_t child, int status_fd, const char *scratch)
 
 void sandbox_reap(pid_t main_child, int status_fd)
 {
-	signal(SIGCHLD, SIG_DFL);
 	keep_only(status_fd);
 	for (;; pass_on(main_child, next_signal())) {
 		int status;
