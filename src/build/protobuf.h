@@ -22,7 +22,9 @@ struct protobuf_field {
 
 static inline struct protobuf protobuf_of(struct str bytes)
 {
-	return (struct protobuf){ (const uint8_t *)bytes.data, (const uint8_t *)bytes.data + bytes.len };
+	const uint8_t *start = (const uint8_t *)(bytes.data ? bytes.data : "");
+
+	return (struct protobuf){ start, start + bytes.len };
 }
 
 /* 1: a field; 0: the end; -1: what stands here is no protobuf. */
