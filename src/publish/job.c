@@ -460,6 +460,25 @@ static void on_child_exit(void *context, int status)
 		step_done(job);
 }
 
+/* How this machine reaches its package index: for pip alone, which runs no model's code. Returned owned; the texts
+ * are borrowed of the process. */
+static const char **pip_environment(void)
+{
+	static const char *const passed[] = { "HOME=", "PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE=", "http_proxy=", "https_proxy=",
+					      "all_proxy=", "no_proxy=", "HTTP_PROXY=", "HTTPS_PROXY=", "ALL_PROXY=", "NO_PROXY=" };
+	size_t count = 0, n = 0;
+	while (environ[count])
+		count++;
+	const char **list = xcalloc(count + 3, sizeof(*list));
+	list[n++] = "PATH=/usr/local/bin:/usr/bin:/bin";
+	list[n++] = "LANG=C.UTF-8";
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < ARRAY_SIZE(passed); k++)
+			if (str_starts(environ[i], passed[k]))
+				list[n++] = environ[i];
+	return list;
+}
+
 static void start_child(struct job *job, const struct step *step)
 {
 	const char *argv[ARGV_MAX] = { 0 };
@@ -467,8 +486,9 @@ static void start_child(struct job *job, const struct step *step)
 	step->command(job, argv, owned);
 	_cleanup_free_ char *path = in_folder(job, "stdout");
 	_cleanup_close_ int out = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	struct process_options options = { .argv = argv, .directory = "/", .stdin_fd = -1, .stdout_fd = out,
-					   .stderr_fd = job->log_fd, .keep_fd = -1 };
+	_cleanup_free_ const char **environment = step->command == command_environment ? pip_environment() : NULL;
+	struct process_options options = { .argv = argv, .environment = environment, .directory = "/", .stdin_fd = -1,
+					   .stdout_fd = out, .stderr_fd = job->log_fd, .keep_fd = -1 };
 	enum err_code code = out < 0 ? err_errno(&job->err, errno, "cannot write %s", path) :
 				       process_start(job->publisher->parts.loop, &options, on_child_exit, job, &job->process,
 						     &job->err);
