@@ -19,6 +19,7 @@ struct framing {
 	unsigned int lengths, encodings, hosts, authorizations;
 	const char *encoding;
 	const char *bad_name;
+	const char *folded; /* libmicrohttpd glues a folded line to the header's name */
 };
 
 static bool is_token_char(unsigned char c)
@@ -40,6 +41,7 @@ static enum MHD_Result on_header(void *context, enum MHD_ValueKind kind, const c
 		size_t offset;
 	} wanted[] = {
 		{ "Authorization", offsetof(struct request, authorization) },
+		{ "Content-Encoding", offsetof(struct request, content_encoding) },
 		{ "Content-Type", offsetof(struct request, content_type) },
 		{ "Content-Length", offsetof(struct request, content_length) },
 		{ "Host", offsetof(struct request, host) },
@@ -50,13 +52,15 @@ static enum MHD_Result on_header(void *context, enum MHD_ValueKind kind, const c
 		if (strcasecmp(name, wanted[i].name) == 0) {
 			*(const char **)((char *)request + wanted[i].offset) = value ? value : "";
 			framing->authorizations += i == 0;
-			framing->lengths += i == 2;
-			framing->hosts += i == 3;
+			framing->lengths += i == 3;
+			framing->hosts += i == 4;
 			return MHD_YES;
 		}
 	if (strcasecmp(name, "Transfer-Encoding") == 0) {
 		framing->encodings++;
 		framing->encoding = value;
+	} else if (strncasecmp(name, "Transfer-Encoding", 17) == 0 || strncasecmp(name, "Content-Length", 14) == 0) {
+		framing->folded = name;
 	} else if (strcasecmp(name, "X-Request-Id") == 0 && value && strlen(value) < sizeof(request->id)) {
 		bool plain = *value != '\0';
 		for (const char *c = value; *c; c++)
@@ -76,12 +80,17 @@ static enum err_code check_framing(struct request *request, struct err *err)
 	request->reply.close = true; /* undone when all is well */
 	if (framing.bad_name)
 		return err_set(err, ERR_INVALID_ARGUMENT, "a header's name has a character that is not allowed");
+	if (framing.folded)
+		return err_set(err, ERR_INVALID_ARGUMENT, "header '%s': Content-Length and Transfer-Encoding must stand on one line",
+			       framing.folded);
 	if (framing.hosts != 1)
 		return err_set(err, ERR_INVALID_ARGUMENT, framing.hosts ? "more than one Host header" : "no Host header");
 	if (framing.lengths > 1)
 		return err_set(err, ERR_INVALID_ARGUMENT, "more than one Content-Length header");
 	if (framing.encodings > 1 || (framing.encodings == 1 && framing.lengths))
 		return err_set(err, ERR_INVALID_ARGUMENT, "Transfer-Encoding with Content-Length, or more than one of it");
+	if (framing.encodings == 1 && strcmp(request->version, "HTTP/1.0") == 0)
+		return err_set(err, ERR_INVALID_ARGUMENT, "Transfer-Encoding in an HTTP/1.0 request");
 	if (framing.encodings == 1 && strcasecmp(framing.encoding, "chunked") != 0)
 		return err_set(err, ERR_INVALID_ARGUMENT, "a Transfer-Encoding other than chunked");
 	if (framing.authorizations > 1)
@@ -89,6 +98,7 @@ static enum err_code check_framing(struct request *request, struct err *err)
 	if (framing.lengths && (request->content_length[0] == '-' ||
 				!str_parse_i64(request->content_length, 0, INT64_MAX, &request->body_bytes)))
 		return err_set(err, ERR_INVALID_ARGUMENT, "Content-Length is not a number");
+	request->has_body = framing.encodings || request->body_bytes > 0;
 	request->reply.close = false;
 	return ERR_OK;
 }
@@ -229,9 +239,10 @@ static bool start_lookup(struct request *request, bool token)
 
 static enum err_code not_found(struct request *request, struct err *err)
 {
-	return err_set(err, ERR_NOT_FOUND, "no servable %s/%s%s%s that you may see", request->param_text[0],
-		       request->param_text[1], request->route->version_param ? " version " : "",
-		       request->route->version_param ? request->param_text[request->route->version_param] : "");
+	const char *version = request->route->version_param ? request->param_text[request->route->version_param] : NULL;
+	return err_set(err, ERR_NOT_FOUND, "no servable %s/%s%s%s that you may see%s", request->param_text[0],
+		       request->param_text[1], version ? " version " : "", version ?: "",
+		       request->principal->user ? "" : ", or sign in");
 }
 
 static enum err_code decide(struct request *request, struct err *err)
@@ -275,10 +286,34 @@ static enum err_code check_body_size(struct request *request, struct err *err)
 	int64_t most = settings_int(settings, limit);
 	if (request->route->kind == ROUTE_PUBLISH)
 		most += settings_int(settings, SETTING_LIMITS_METADATA_BYTES) + 4096;
-	if (MAX(request->body_bytes, request->body_seen) <= most)
+	request->body_limit = most;
+	if (request->body_bytes <= most)
 		return ERR_OK;
 	return err_set(err, ERR_OUT_OF_RANGE, "the body has more than %lld bytes (%s)", (long long)most,
 		       settings_row(limit)->name);
+}
+
+/* What a body says to be must be what its route reads. Types that say nothing (curl's own, bytes, text) count as JSON. */
+static enum err_code check_body_type(struct request *request, struct err *err)
+{
+	static const char *const taken[] = { "application/json", "application/octet-stream", "text/plain", "text/json",
+					     "application/x-www-form-urlencoded" };
+	const char *type = request->content_type, *encoding = request->content_encoding;
+	if (!request->has_body)
+		return ERR_OK;
+	if (encoding && *encoding && strcasecmp(encoding, "identity") != 0)
+		return err_set(err, ERR_INVALID_ARGUMENT, "Content-Encoding is '%s', but a body is taken as it is, not compressed",
+			       encoding);
+	if (!type || !*type || request->route->kind == ROUTE_PUBLISH)
+		return ERR_OK;
+	size_t len = strcspn(type, "; \t");
+	if (len > 5 && strncasecmp(type + len - 5, "+json", 5) == 0)
+		return ERR_OK;
+	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
+		if (strlen(taken[i]) == len && strncasecmp(type, taken[i], len) == 0)
+			return ERR_OK;
+	err_set(err, ERR_INVALID_ARGUMENT, "Content-Type is '%s', but this takes JSON", type);
+	return err_advise(err, "send 'Content-Type: application/json'");
 }
 
 static enum err_code first_look(struct request *request, const char *method, const char *url, struct err *err)
@@ -290,9 +325,11 @@ static enum err_code first_look(struct request *request, const char *method, con
 	code = route_find(request, method, url, &allowed, err);
 	if (code != ERR_OK) {
 		request->reply.status = allowed ? 405 : 0;
+		request->reply.allowed = allowed;
 		return code;
 	}
-	return check_body_size(request, err);
+	code = check_body_size(request, err);
+	return code == ERR_OK ? check_body_type(request, err) : code;
 }
 
 /* 1: go on; 0: suspended. */

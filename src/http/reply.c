@@ -28,12 +28,8 @@ void reply_error(struct request *request, const struct err *err)
 	if (!request->id[0])
 		snprintf(request->id, sizeof(request->id), "%s-%llx", request->server->boot,
 			 (unsigned long long)__atomic_add_fetch(&request->server->next_id, 1, __ATOMIC_RELAXED));
-	bool anonymous = !request->principal || !request->principal->user;
-	bool sign_in = err->code == ERR_NOT_FOUND && anonymous && request->route && request->route->access >= ACCESS_DISCOVER;
-	char message[8192];
-	snprintf(message, sizeof(message), "%s%s", err_text(err), sign_in ? ", or sign in" : "");
 	buf_puts(body, "{\"error\":");
-	buf_put_json_string(body, message, strlen(message));
+	buf_put_json_string(body, err_text(err), strlen(err_text(err)));
 	buf_printf(body, ",\"code\":\"%s\"", err_code_name(err->code));
 	if (err_hint(err)) {
 		buf_puts(body, ",\"hint\":");

@@ -32,6 +32,7 @@ struct reply {
 	int file_fd; /* instead of the body where >= 0; owned */
 	int64_t file_bytes;
 	int retry_after_s;
+	unsigned int allowed; /* enum method_flags, of a 405 */
 	char *location; /* owned */
 	bool close;
 };
@@ -44,7 +45,7 @@ struct request {
 	struct MHD_Connection *connection;
 	enum phase phase;
 	bool suspended;
-	const char *method; /* of libmicrohttpd */
+	const char *method, *version; /* of libmicrohttpd */
 	const struct route *route;
 	struct str segments[REQUEST_SEGMENTS];
 	size_t segment_count;
@@ -54,9 +55,12 @@ struct request {
 	struct arena arena;
 	char id[40]; /* the caller's X-Request-Id, or one of ours once there is an error to name; else empty */
 	/* headers */
-	const char *authorization, *content_type, *content_length, *host, *inference_header_length, *accept;
+	const char *authorization, *content_type, *content_encoding, *content_length, *host,
+		*inference_header_length, *accept;
+	bool has_body;
 	int64_t body_bytes; /* Content-Length; -1: chunked or none */
 	int64_t body_seen;
+	int64_t body_limit; /* of its route */
 	/* who and what */
 	bool head_checked;
 	const struct principal *principal; /* shared (ref) */
@@ -89,7 +93,7 @@ enum after_flags {
 /* Takes the reference of `json`. */
 void reply_json(struct request *request, int status, json_t *json);
 void reply_empty(struct request *request, int status);
-/* The one shape of errors. Ends " or sign in" for an anonymous caller's NOT_FOUND. */
+/* The one shape of errors. */
 void reply_error(struct request *request, const struct err *err);
 /* The body as a JSON object; ERR_INVALID_ARGUMENT. Returned owned. */
 must_check enum err_code request_json(struct request *request, json_t **ret, struct err *err);

@@ -2,6 +2,8 @@
 
 #include "base/alloc.h"
 
+#include <ctype.h>
+
 #define SERVABLE "/api/v1/servables/{owner}/{name}"
 #define VERSION SERVABLE "/versions/{version}"
 #define MODEL "/v2/models/{owner}/{name}"
@@ -52,18 +54,56 @@ static const struct route routes[] = {
 	{ METHOD_PUT | METHOD_DELETE, "/api/v1/groups/{group}/members/{user}", ROUTE_POOL, ACCESS_SIGNED_IN, handle_member },
 };
 
+static const struct {
+	const char *name;
+	unsigned int flag;
+} method_names[] = { { "GET", METHOD_GET }, { "HEAD", METHOD_HEAD },	 { "POST", METHOD_POST },
+		     { "PUT", METHOD_PUT }, { "DELETE", METHOD_DELETE }, { "PATCH", METHOD_PATCH } };
+
 static unsigned int method_of(const char *method)
 {
-	static const struct {
-		const char *name;
-		unsigned int flag;
-	} names[] = { { "GET", METHOD_GET },	   { "HEAD", METHOD_GET },     { "POST", METHOD_POST },
-		      { "PUT", METHOD_PUT },	   { "DELETE", METHOD_DELETE }, { "PATCH", METHOD_PATCH } };
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (strcmp(method, names[i].name) == 0)
-			return names[i].flag;
+	for (size_t i = 0; i < ARRAY_SIZE(method_names); i++)
+		if (strcmp(method, method_names[i].name) == 0)
+			return method_names[i].flag == METHOD_HEAD ? METHOD_GET : method_names[i].flag;
 	return 0;
 }
+
+void route_format_methods(unsigned int methods, char *text, size_t size)
+{
+	if (methods & METHOD_GET)
+		methods |= METHOD_HEAD;
+	size_t len = 0;
+	text[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(method_names); i++)
+		if (methods & method_names[i].flag && len < size)
+			len += (size_t)snprintf(text + len, size - len, "%s%s", len ? ", " : "", method_names[i].name);
+}
+
+static bool hex_pair(const char *text, uint8_t *ret)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *high = text[0] ? strchr(digits, tolower((unsigned char)text[0])) : NULL;
+	const char *low = high && text[1] ? strchr(digits, tolower((unsigned char)text[1])) : NULL;
+	if (low)
+		*ret = (uint8_t)((high - digits) << 4 | (low - digits));
+	return low != NULL;
+}
+
+size_t route_unescape(void *context, struct MHD_Connection *connection, char *text)
+{
+	char *to = text;
+	for (const char *from = text; *from; from++) {
+		uint8_t byte = 0;
+		if (*from == '%' && hex_pair(from + 1, &byte) && byte)
+			from += 2;
+		else
+			byte = (uint8_t)*from;
+		*to++ = (char)byte;
+	}
+	*to = '\0';
+	return (size_t)(to - text);
+}
+
 
 /* Walks pattern and segments side by side; fills `params` as far as it gets. */
 static bool matches(const char *pattern, const struct str *segments, size_t count, const char *path_end, struct str *params)
@@ -114,7 +154,12 @@ enum err_code route_find(struct request *request, const char *method, const char
 			 struct err *err)
 {
 	*ret_allowed = 0;
+	const char *authority = str_starts(url, "http://") ? strchr(url + strlen("http://"), '/') : NULL;
+	if (authority)
+		url = authority; /* the absolute form, as to a proxy */
 	size_t len = strlen(url);
+	if (*url != '/')
+		return err_set(err, ERR_INVALID_ARGUMENT, "the path does not begin with '/'");
 	if (!str_is_utf8(url, len))
 		return err_set(err, ERR_INVALID_ARGUMENT, "the path is not UTF-8");
 	request->path = arena_strndup(&request->arena, url, len);

@@ -24,7 +24,7 @@ enum route_access {
 	ACCESS_MANAGE,
 };
 
-enum method_flags { METHOD_GET = 1, METHOD_POST = 2, METHOD_PUT = 4, METHOD_DELETE = 8, METHOD_PATCH = 16 };
+enum method_flags { METHOD_GET = 1, METHOD_POST = 2, METHOD_PUT = 4, METHOD_DELETE = 8, METHOD_PATCH = 16, METHOD_HEAD = 32 };
 
 /* Makes the reply (reply_json, ...) or returns an error, which becomes the reply. */
 typedef enum err_code (*route_fn)(struct request *request, struct err *err);
@@ -42,6 +42,12 @@ struct route {
  * *ret_allowed set: the path is known, the method is not (405). ERR_INVALID_ARGUMENT: too many segments, not UTF-8. */
 must_check enum err_code route_find(struct request *request, const char *method, const char *url, unsigned int *ret_allowed,
 				    struct err *err);
+
+/* Those of a 405, as the Allow header names them: "GET, HEAD, PUT". */
+void route_format_methods(unsigned int methods, char *text, size_t size);
+/* MHD's unescape callback, for paths and arguments: %XX becomes a byte. What has no meaning stays as it is, %00 too, since a
+ * path that it cut short would name another thing. Returns the length. */
+size_t route_unescape(void *context, struct MHD_Connection *connection, char *text);
 
 /* The handlers, by file. */
 enum err_code handle_root(struct request *, struct err *);		 /* hub_routes.c */

@@ -99,6 +99,11 @@ static void add_headers(struct request *request, struct MHD_Response *response)
 	}
 	if (reply->status == 401)
 		MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+	if (reply->allowed) {
+		char text[64];
+		route_format_methods(reply->allowed, text, sizeof(text));
+		MHD_add_response_header(response, "Allow", text);
+	}
 	if (reply->location)
 		MHD_add_response_header(response, "Location", reply->location);
 	if (reply->close)
@@ -199,6 +204,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 	if (!request)
 		*request_context = request = request_create(context, connection);
 	request->method = method;
+	request->version = version;
 	switch (request->phase) {
 	case PHASE_HEAD:
 		if (!head_advance(request, method, url))
@@ -214,7 +220,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 	case PHASE_BODY:
 		if (*upload_size) {
 			size_t len = *upload_size;
-			if (request->reply.status && request->body_seen > READ_OVER_BYTES && request->body_bytes < 0)
+			if (request->reply.status && request->body_bytes < 0 && request->body_seen > request->body_limit + READ_OVER_BYTES)
 				return MHD_NO; /* a chunked body without end after its refusal */
 			body_bytes(request, upload_data, &len);
 			*upload_size = len;
@@ -394,7 +400,8 @@ enum err_code http_server_start(const struct http_parts *parts, struct http_serv
 		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)settings_int(settings, SETTING_LIMITS_HEADER_BYTES), MHD_OPTION_CONNECTION_LIMIT,
 		(unsigned int)settings_int(settings, SETTING_LIMITS_CONNECTIONS), MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned int)settings_int(settings, SETTING_LIMITS_IDLE_S), MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+		(unsigned int)settings_int(settings, SETTING_LIMITS_IDLE_S), MHD_OPTION_STRICT_FOR_CLIENT, 0 /* check_framing() */,
+		MHD_OPTION_UNESCAPE_CALLBACK, route_unescape, NULL, MHD_OPTION_END);
 	const union MHD_DaemonInfo *info = server->daemon ? MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (!info) {
 		close(fd);

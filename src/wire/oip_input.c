@@ -65,9 +65,10 @@ static enum err_code on_axis(struct run_parser *parser, enum scan_token token, s
 			shape.dtype = DTYPE_BYTES;
 		struct err local = ERR_INIT;
 		if (tensor_element_count(&shape, &parser->elements, &local) != ERR_OK) {
-			run_parser_refuse(parser, err, "%s", err_text(&local));
+			char text[128];
 			err_done(&local);
-			return ERR_INVALID_ARGUMENT;
+			shape_format(shape.shape, shape.rank, text, sizeof(text));
+			return run_parser_refuse(parser, err, "shape %s multiplies past 2^63", text);
 		}
 		parser->on = on_input;
 		return ERR_OK;
