@@ -26,10 +26,10 @@ static int64_t cpu_ns(void)
 
 static struct signature *signature_of(const char *dtype)
 {
-	_cleanup_free_ char *text =
-		xasprintf("{\"methods\":{\"run\":{\"input\":{\"name\":\"x\",\"type\":\"ndarray\",\"shape\":\"Any\"%s%s%s},"
-			  "\"output\":{\"type\":\"ndarray\",\"shape\":\"Any\"}}}}",
-			  *dtype ? ",\"item_type\":{\"dtype\":\"" : "", dtype, *dtype ? "\"}" : "");
+	_cleanup_free_ char *text = xasprintf(
+		"{\"methods\":{\"run\":{\"input\":{\"name\":\"x\",\"type\":\"ndarray\",\"shape\":\"Any\"%s%s%s},"
+		"\"output\":{\"type\":\"ndarray\",\"shape\":\"Any\"}}}}",
+		*dtype ? ",\"item_type\":{\"dtype\":\"" : "", dtype, *dtype ? "\"}" : "");
 	_cleanup_json_ json_t *json = NULL;
 	struct signature *signature = NULL;
 	if (json_read(text, strlen(text), 64, "bench", &json, NULL) != ERR_OK ||
@@ -95,8 +95,8 @@ static void bench_write(struct bench_case *c, const char *what)
 		for (int i = 0; i < (c->len < 1000 ? 1000 : 1); i++, rounds++) {
 			bool binary;
 			buf_clear(&out);
-			if (oip_response_write(&out, STR("owner/name"), STR("1"), STR(""), method, request.inputs, 1, NULL, STR(""),
-					       &binary, NULL) != ERR_OK)
+			if (oip_response_write(&out, STR("owner/name"), STR("1"), STR(""), method, request.inputs, 1,
+					       NULL, STR(""), &binary, NULL) != ERR_OK)
 				abort();
 		}
 		now = cpu_ns();
@@ -140,7 +140,9 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		seconds_a_case = strtod(argv[1], NULL);
 	static char small[] = "{\"inputs\":[{\"name\":\"x\",\"shape\":[1],\"datatype\":\"FP32\",\"data\":[1.0]}]}";
-	struct bench_case c = { .what = "parse no-op request", .body = small, .len = sizeof(small) - 1,
+	struct bench_case c = { .what = "parse no-op request",
+				.body = small,
+				.len = sizeof(small) - 1,
 				.signature = signature_of("FP32") };
 	bench_parse(&c);
 	bench_write(&c, "write no-op response");
@@ -162,17 +164,22 @@ int main(int argc, char **argv)
 		free(row.body);
 		signature_destroy(row.signature);
 	}
-	struct bench_case pieces = { .what = "parse FP32, 6 decimals, 32 KiB, 100 us", .signature = signature_of("FP32"),
-				     .piece = 32768, .budget_ns = 100000 };
+	struct bench_case pieces = { .what = "parse FP32, 6 decimals, 32 KiB, 100 us",
+				     .signature = signature_of("FP32"),
+				     .piece = 32768,
+				     .budget_ns = 100000 };
 	numbers(&pieces, BEFORE("FP32"), "]}]}", COUNT, "f");
 	bench_parse(&pieces);
 	free(pieces.body);
 	struct bench_case late = { .what = "parse FP32, 6 decimals, datatype last", .signature = pieces.signature };
-	numbers(&late, "{\"inputs\":[{\"name\":\"x\",\"shape\":[%zu],\"data\":[", "],\"datatype\":\"FP32\"}]}", COUNT, "f");
+	numbers(&late, "{\"inputs\":[{\"name\":\"x\",\"shape\":[%zu],\"data\":[", "],\"datatype\":\"FP32\"}]}", COUNT,
+		"f");
 	bench_parse(&late);
 	free(late.body);
 	signature_destroy(pieces.signature);
-	struct bench_case dlhub = { .what = "parse DLHub, free dtype, 6 decimals", .signature = signature_of(""), .dlhub = true };
+	struct bench_case dlhub = { .what = "parse DLHub, free dtype, 6 decimals",
+				    .signature = signature_of(""),
+				    .dlhub = true };
 	numbers(&dlhub, "{\"data\":[", "]}", COUNT, "f");
 	bench_parse(&dlhub);
 	free(dlhub.body);

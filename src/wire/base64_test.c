@@ -7,7 +7,8 @@ static enum base64_result decode(const char *text, size_t piece, struct arena *a
 	struct base64_decoder decoder = { 0 };
 	sink_init(&sink, arena);
 	for (size_t at = 0, len = strlen(text); at < len; at += piece) {
-		enum base64_result result = base64_decode(&decoder, &sink, (struct str){ text + at, MIN(piece, len - at) });
+		enum base64_result result =
+			base64_decode(&decoder, &sink, (struct str){ text + at, MIN(piece, len - at) });
 		if (result != BASE64_OK)
 			return result;
 	}
@@ -22,10 +23,11 @@ static void test_decode(void **state)
 	static const struct {
 		const char *text, *bytes; /* NULL: refused */
 	} rows[] = {
-		{ "", "" },	    { "Zg==", "f" },	 { "Zg", "f" },	    { "Zm8=", "fo" },	{ "Zm8", "fo" },
-		{ "Zm9v", "foo" },  { "Zm9vYg==", "foob" }, { "+/+/", "\xfb\xff\xbf" }, { "Z", NULL }, { "Zg=", NULL },
-		{ "Zg===", NULL },  { "Zm8==", NULL },	 { "=", NULL },	    { "Z===", NULL },	{ "Zh==", NULL },
-		{ "Zm9=", NULL },   { "Zm9v=", NULL },	 { "Zg==Zg==", NULL }, { "Zm 9v", NULL }, { "Zm-_", NULL },
+		{ "", "" },	    { "Zg==", "f" },	  { "Zg", "f" },	  { "Zm8=", "fo" },
+		{ "Zm8", "fo" },    { "Zm9v", "foo" },	  { "Zm9vYg==", "foob" }, { "+/+/", "\xfb\xff\xbf" },
+		{ "Z", NULL },	    { "Zg=", NULL },	  { "Zg===", NULL },	  { "Zm8==", NULL },
+		{ "=", NULL },	    { "Z===", NULL },	  { "Zh==", NULL },	  { "Zm9=", NULL },
+		{ "Zm9v=", NULL },  { "Zg==Zg==", NULL }, { "Zm 9v", NULL },	  { "Zm-_", NULL },
 		{ "Zm9v\n", NULL },
 	};
 	struct arena arena;

@@ -114,8 +114,8 @@ static enum err_code on_file_member(struct run_parser *parser, enum scan_token t
 		return bytes_complete(parser, DTYPE_FILE, err);
 	}
 	int member;
-	enum err_code code = run_parser_once(parser, &parser->seen_here, file_members, ARRAY_SIZE(file_members), "a file",
-					     &member, err);
+	enum err_code code = run_parser_once(parser, &parser->seen_here, file_members, ARRAY_SIZE(file_members),
+					     "a file", &member, err);
 	if (code != ERR_OK)
 		return code;
 	parser->takes_parts = member == FILE_CONTENT;
@@ -169,7 +169,8 @@ static enum err_code on_element(struct run_parser *parser, enum scan_token token
 	if (parser->argument < count) {
 		parser->filling = false;
 		parser->subject = (struct str){ 0 };
-		return run_parser_refuse(parser, err, "data: the tuple has %zu elements, but %zu came", count, parser->argument);
+		return run_parser_refuse(parser, err, "data: the tuple has %zu elements, but %zu came", count,
+					 parser->argument);
 	}
 	return data_complete(parser);
 }
@@ -207,7 +208,8 @@ static enum err_code on_tuple(struct run_parser *parser, enum scan_token token, 
 	if (token == SCAN_ARRAY)
 		return expect_element(parser, err);
 	if (token != SCAN_OBJECT)
-		return run_parser_expected(parser, "data: a list of the arguments, or an object with their names,", token, err);
+		return run_parser_expected(parser, "data: a list of the arguments, or an object with their names,",
+					   token, err);
 	parser->by_name = true;
 	size_t count = parser->method->input_count;
 	parser->given = arena_try(parser->arena, count + 1);
@@ -275,7 +277,8 @@ static enum err_code then_parameters(struct run_parser *parser, struct err *err)
 	return ERR_OK;
 }
 
-static enum err_code flag(struct run_parser *parser, const char *what, enum scan_token token, bool *ret, struct err *err)
+static enum err_code flag(struct run_parser *parser, const char *what, enum scan_token token, bool *ret,
+			  struct err *err)
 {
 	if (token != SCAN_TRUE && token != SCAN_FALSE)
 		return run_parser_expected(parser, what, token, err);
@@ -335,7 +338,8 @@ static enum err_code on_method(struct run_parser *parser, enum scan_token token,
 
 static enum err_code on_python(struct run_parser *parser, enum scan_token token, struct err *err)
 {
-	run_parser_refuse(parser, err, "'python', a pickled value, is not taken, because unpickling it runs foreign code");
+	run_parser_refuse(parser, err,
+			  "'python', a pickled value, is not taken, because unpickling it runs foreign code");
 	err_advise(err, "send the value itself as JSON: {\"data\": ...}");
 	return ERR_INVALID_ARGUMENT;
 }
@@ -348,7 +352,8 @@ static enum err_code on_member(struct run_parser *parser, int member, struct err
 	};
 	switch (member) {
 	case IN_DATA:
-		if (parser->seen >> IN_METHOD & 1 || !parser->signature || signature_method_count(parser->signature) == 1)
+		if (parser->seen >> IN_METHOD & 1 || !parser->signature ||
+		    signature_method_count(parser->signature) == 1)
 			return expect_data(parser, err);
 		run_parser_capture(parser, &parser->raw, then_raw);
 		return ERR_OK;
@@ -366,7 +371,8 @@ static enum err_code on_root(struct run_parser *parser, enum scan_token token, s
 	if (token == SCAN_OBJECT_END)
 		return parser->has_raw ? replay_data(parser, err) : ERR_OK;
 	int member;
-	enum err_code code = run_parser_once(parser, &parser->seen, members, ARRAY_SIZE(members) - 1, "a run", &member, err);
+	enum err_code code =
+		run_parser_once(parser, &parser->seen, members, ARRAY_SIZE(members) - 1, "a run", &member, err);
 	if (code == ERR_OK)
 		return on_member(parser, member, err);
 	if (str_eq(parser->text, str_of(members[IN_PYTHON])))
@@ -388,7 +394,8 @@ static enum err_code finish(struct run_parser *parser, struct err *err)
 		return err_set(err, ERR_INVALID_ARGUMENT, "'data', the input of method '" STR_FMT "', is missing",
 			       STR_ARG(parser->method->name));
 	parser->request.envelope = parser->request.envelope || parser->request.debug;
-	enum err_code code = method_check_inputs(parser->method, parser->request.inputs, parser->request.input_count, err);
+	enum err_code code =
+		method_check_inputs(parser->method, parser->request.inputs, parser->request.input_count, err);
 	return code == ERR_OK ? run_parser_end_parameters(parser, err) : code;
 }
 

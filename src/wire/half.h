@@ -11,7 +11,8 @@ static inline float half_to_float(uint16_t half)
 	uint32_t exponent = half >> 10 & 31, mantissa = half & 0x3ff;
 	if (exponent == 0)
 		return (half & 0x8000 ? -0x1p-24f : 0x1p-24f) * (float)mantissa;
-	uint32_t bits = (uint32_t)(half & 0x8000) << 16 | (exponent == 31 ? 0xffu : exponent + 112) << 23 | mantissa << 13;
+	uint32_t bits =
+		(uint32_t)(half & 0x8000) << 16 | (exponent == 31 ? 0xffu : exponent + 112) << 23 | mantissa << 13;
 	float value;
 	memcpy(&value, &bits, sizeof(value));
 	return value;

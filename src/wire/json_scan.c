@@ -35,7 +35,8 @@ static enum scan_token unexpected(struct json_scan *scan, const uint8_t *p, cons
 {
 	uint64_t offset = scan->offset + (uint64_t)(p - scan->piece);
 	if (*p == 'N' || *p == 'I')
-		return fail_at(scan, offset, "%s is expected; NaN and Infinity are not JSON, a binary tensor can hold them",
+		return fail_at(scan, offset,
+			       "%s is expected; NaN and Infinity are not JSON, a binary tensor can hold them",
 			       expected);
 	if (*p > 0x20 && *p < 0x7f)
 		return fail_at(scan, offset, "%s is expected, but '%c' came", expected, *p);
@@ -56,7 +57,8 @@ static const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
 		uint64_t w;
 		memcpy(&w, p, 8);
 		uint64_t quote = w ^ 0x2222222222222222u, slash = w ^ 0x5C5C5C5C5C5C5C5Cu;
-		uint64_t hit = (w - 0x2020202020202020u) | (quote - 0x0101010101010101u) | (slash - 0x0101010101010101u) | w;
+		uint64_t hit =
+			(w - 0x2020202020202020u) | (quote - 0x0101010101010101u) | (slash - 0x0101010101010101u) | w;
 		hit &= 0x8080808080808080u;
 		/* A borrow may mark a byte behind the first one that is special, never one before it. */
 		if (hit)
@@ -124,7 +126,8 @@ static int hex_value(char c)
 
 static uint32_t hex_four(const char *text)
 {
-	return (uint32_t)(hex_value(text[0]) << 12 | hex_value(text[1]) << 8 | hex_value(text[2]) << 4 | hex_value(text[3]));
+	return (uint32_t)(hex_value(text[0]) << 12 | hex_value(text[1]) << 8 | hex_value(text[2]) << 4 |
+			  hex_value(text[3]));
 }
 
 static size_t put_utf8(char *to, uint32_t code)
@@ -189,8 +192,8 @@ static enum scan_token scan_escape(struct json_scan *scan)
 			return carried_part(scan, (size_t)len);
 		if (len < 0)
 			return fail_at(scan, scan->carry_offset,
-				       scan->carry_len > 5 ? "a surrogate (\\uD800 to \\uDFFF) without its other half" :
-							     "an escape that JSON does not have");
+				       scan->carry_len > 5 ? "a surrogate (\\uD800 to \\uDFFF) without its other half"
+							   : "an escape that JSON does not have");
 	}
 	return SCAN_MORE;
 }
@@ -217,7 +220,8 @@ static enum scan_token bad_number(struct json_scan *scan, uint64_t offset, const
 {
 	if (len == 1 && (next == 'I' || next == 'N'))
 		return fail_at(scan, offset, "NaN and Infinity are not JSON; a binary tensor can hold them");
-	return fail_at(scan, offset, "'%.*s%s' is not a JSON number", (int)MIN(len, (size_t)60), text, len > 60 ? "..." : "");
+	return fail_at(scan, offset, "'%.*s%s' is not a JSON number", (int)MIN(len, (size_t)60), text,
+		       len > 60 ? "..." : "");
 }
 
 static enum scan_token long_number(struct json_scan *scan, uint64_t offset)
@@ -280,8 +284,8 @@ static enum scan_token scan_literal(struct json_scan *scan)
 static enum scan_token open_level(struct json_scan *scan, const uint8_t *p, bool object)
 {
 	if (scan->depth == scan->depth_limit)
-		return fail_at(scan, scan->offset + (uint64_t)(p - scan->piece), "nested deeper than %u (limits.json_depth)",
-			       scan->depth_limit);
+		return fail_at(scan, scan->offset + (uint64_t)(p - scan->piece),
+			       "nested deeper than %u (limits.json_depth)", scan->depth_limit);
 	uint64_t bit = (uint64_t)1 << (scan->depth % 64), *word = &scan->objects[scan->depth / 64];
 	*word = object ? *word | bit : *word & ~bit;
 	scan->depth++;
@@ -363,7 +367,8 @@ static enum scan_token scan_structure(struct json_scan *scan)
 				continue;
 			}
 			if (json_scan_in_object(scan))
-				return *p == '}' ? close_level(scan, p, SCAN_OBJECT_END) : unexpected(scan, p, "',' or '}'");
+				return *p == '}' ? close_level(scan, p, SCAN_OBJECT_END)
+						 : unexpected(scan, p, "',' or '}'");
 			return *p == ']' ? close_level(scan, p, SCAN_ARRAY_END) : unexpected(scan, p, "',' or ']'");
 		case SCAN_AT_FIRST_VALUE:
 			if (*p == ']')

@@ -103,7 +103,8 @@ json_t *json_scan_build(const void *text, size_t size, size_t piece, char why[JS
 			at = size - piece;
 	}
 	bool ok = token != SCAN_ERROR && json_scan_finish(&scan);
-	snprintf(why, JSON_SCAN_WHY_MAX, "%llu %s", (unsigned long long)(ok ? 0 : scan.error_offset), ok ? "" : scan.why);
+	snprintf(why, JSON_SCAN_WHY_MAX, "%llu %s", (unsigned long long)(ok ? 0 : scan.error_offset),
+		 ok ? "" : scan.why);
 	*ret_unlike = b.unlike;
 	buf_done(&b.text);
 	free(b.key);

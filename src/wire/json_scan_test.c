@@ -21,8 +21,19 @@ static void put_space(struct buf *out)
 
 static void put_random_string(struct buf *out)
 {
-	static const char *const parts[] = { "a", "plain text of some length", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
-					     "\\n", "\\u0041", "\\ud83d\\ude00", "\\\\", "\\\"", "\\/", "\\u00e9", "\x7f" };
+	static const char *const parts[] = { "a",
+					     "plain text of some length",
+					     "\xc3\xa9",
+					     "\xe2\x82\xac",
+					     "\xf0\x9f\x98\x80",
+					     "\\n",
+					     "\\u0041",
+					     "\\ud83d\\ude00",
+					     "\\\\",
+					     "\\\"",
+					     "\\/",
+					     "\\u00e9",
+					     "\x7f" };
 	buf_putc(out, '"');
 	for (uint32_t n = random_below(6); n > 0; n--)
 		buf_puts(out, parts[random_below(ARRAY_SIZE(parts))]);
@@ -31,8 +42,18 @@ static void put_random_string(struct buf *out)
 
 static void put_random(struct buf *out, int depth)
 {
-	static const char *const scalars[] = { "true", "false", "null", "0", "-0", "12", "-9223372036854775808", "1.5",
-					       "-2.25e-3", "1E+5", "123456789.123456789", "0.1" };
+	static const char *const scalars[] = { "true",
+					       "false",
+					       "null",
+					       "0",
+					       "-0",
+					       "12",
+					       "-9223372036854775808",
+					       "1.5",
+					       "-2.25e-3",
+					       "1E+5",
+					       "123456789.123456789",
+					       "0.1" };
 	uint32_t kind = random_below(depth ? 4 : 2);
 	put_space(out);
 	if (kind == 0) {
@@ -129,9 +150,12 @@ static void test_offsets(void **state)
 		const char *text;
 		uint64_t offset;
 	} rows[] = {
-		{ "[1,x]", 3 }, { "[1,,2]", 3 }, { "{\"a\" 1}", 5 },	 { "{1:2}", 1 },  { "[1}", 2 },		{ "{\"a\":1]", 6 },
-		{ "[01]", 1 },	{ "[1.e1]", 1 }, { "[\"a\\x\"]", 3 }, { "[\"\x80\"]", 2 }, { "[truf]", 4 }, { "1 2", 2 },
-		{ "", 0 },	{ "[", 1 },	 { "\"a", 2 },	 { "[1,2", 5 },	  { "{\"a\"", 4 },	{ "[\"\\ud800\\u0041\"]", 2 },
+		{ "[1,x]", 3 },	     { "[1,,2]", 3 }, { "{\"a\" 1}", 5 },
+		{ "{1:2}", 1 },	     { "[1}", 2 },    { "{\"a\":1]", 6 },
+		{ "[01]", 1 },	     { "[1.e1]", 1 }, { "[\"a\\x\"]", 3 },
+		{ "[\"\x80\"]", 2 }, { "[truf]", 4 }, { "1 2", 2 },
+		{ "", 0 },	     { "[", 1 },      { "\"a", 2 },
+		{ "[1,2", 5 },	     { "{\"a\"", 4 }, { "[\"\\ud800\\u0041\"]", 2 },
 	};
 	struct json_scan scan;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

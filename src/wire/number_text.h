@@ -17,7 +17,7 @@ struct number_text {
 	bool real; /* has a fraction or an exponent */
 };
 
-#define NUMBER_DIGITS_EXACT 19	  /* always fit into 64 bits */
+#define NUMBER_DIGITS_EXACT 19	   /* always fit into 64 bits */
 #define NUMBER_EXPONENT_MAX 100000 /* larger ones saturate */
 
 static inline bool number_is_digit(uint8_t c)
@@ -117,13 +117,15 @@ static inline bool number_text_simple(const struct number_text *number, double *
 	return true;
 }
 
-static inline bool number_text_f64(const struct number_text *number, const uint8_t *text, const uint8_t *end, double *ret)
+static inline bool number_text_f64(const struct number_text *number, const uint8_t *text, const uint8_t *end,
+				   double *ret)
 {
 	return number_text_simple(number, ret) ||
 	       number_read_f64((const char *)text, (const char *)end, ret) == (const char *)end;
 }
 
-static inline bool number_text_f32(const struct number_text *number, const uint8_t *text, const uint8_t *end, float *ret)
+static inline bool number_text_f32(const struct number_text *number, const uint8_t *text, const uint8_t *end,
+				   float *ret)
 {
 	double value;
 	if (number_text_simple(number, &value)) {
@@ -148,7 +150,8 @@ static inline bool number_text_whole(const struct number_text *number, const uin
 	int32_t exponent = number->exponent;
 	if (number->digit_count > NUMBER_DIGITS_EXACT) {
 		text += number->negative;
-		return !number->real && number_read_u64((const char *)text, (const char *)end, ret) == (const char *)end;
+		return !number->real &&
+		       number_read_u64((const char *)text, (const char *)end, ret) == (const char *)end;
 	}
 	if (value == 0)
 		exponent = 0;

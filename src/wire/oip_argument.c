@@ -47,7 +47,8 @@ static enum err_code decode_bytes(struct arena *arena, const struct argument *ar
 	} else if (argument->dtype == DTYPE_JSON) {
 		struct json_scan scan;
 		if (!json_scan_check(&scan, text, json_depth))
-			return err_set(err, ERR_INVALID_ARGUMENT, "not a JSON document ('" STR_FMT "' is expected): byte %llu: %s",
+			return err_set(err, ERR_INVALID_ARGUMENT,
+				       "not a JSON document ('" STR_FMT "' is expected): byte %llu: %s",
 				       STR_ARG(argument->type), (unsigned long long)scan.error_offset, scan.why);
 	}
 	tensor->data = (uint8_t *)text.data;
@@ -74,8 +75,9 @@ enum err_code oip_argument_decode(struct arena *arena, const struct argument *ar
 	if (count != 1) {
 		char came[160];
 		shape_format(tensor->shape, tensor->rank, came, sizeof(came));
-		return err_set(err, ERR_INVALID_ARGUMENT, "shape %s came, but one element, [1], is expected for '" STR_FMT "'",
-			       came, STR_ARG(argument->type));
+		return err_set(err, ERR_INVALID_ARGUMENT,
+			       "shape %s came, but one element, [1], is expected for '" STR_FMT "'", came,
+			       STR_ARG(argument->type));
 	}
 	char text[NUMBER_TEXT_MAX];
 	switch (tensor->dtype) {
@@ -95,7 +97,8 @@ enum err_code oip_argument_decode(struct arena *arena, const struct argument *ar
 		break;
 	}
 	case DTYPE_BOOL:
-		code = tensor->data[0] ? put_copy(arena, tensor, "true", 4, err) : put_copy(arena, tensor, "false", 5, err);
+		code = tensor->data[0] ? put_copy(arena, tensor, "true", 4, err)
+				       : put_copy(arena, tensor, "false", 5, err);
 		break;
 	default:
 		code = decode_bytes(arena, argument, json_depth, tensor, err);
@@ -195,7 +198,8 @@ static enum err_code encode_bytes(struct arena *arena, const struct argument *ar
 	struct sink sink;
 	sink_init(&sink, arena);
 	if (tensor->len > UINT32_MAX)
-		return err_set(err, ERR_OUT_OF_RANGE, "an element of %zu bytes is longer than BYTES may be", tensor->len);
+		return err_set(err, ERR_OUT_OF_RANGE, "an element of %zu bytes is longer than BYTES may be",
+			       tensor->len);
 	bool ok = sink_reserve(&sink, tensor->len + 4) && sink_put(&sink, &(uint32_t){ 0 }, 4);
 	if (ok && argument->dtype == DTYPE_JSON && is_string(argument)) {
 		bool string;
@@ -222,12 +226,12 @@ enum err_code oip_argument_encode(struct arena *arena, const struct argument *ar
 	int64_t shape[TENSOR_RANK_MAX];
 	uint32_t rank;
 	enum dtype dtype = argument_oip(argument, shape, &rank);
-	return dtype == DTYPE_BYTES ? encode_bytes(arena, argument, tensor, err) :
-				      encode_scalar(arena, argument, dtype, tensor, err);
+	return dtype == DTYPE_BYTES ? encode_bytes(arena, argument, tensor, err)
+				    : encode_scalar(arena, argument, dtype, tensor, err);
 }
 
-enum err_code oip_outputs_convert(struct arena *arena, const struct method *method, struct tensor *outputs, size_t count,
-				  struct err *err)
+enum err_code oip_outputs_convert(struct arena *arena, const struct method *method, struct tensor *outputs,
+				  size_t count, struct err *err)
 {
 	if (count != method->output_count)
 		return err_set(err, ERR_FAILED_PRECONDITION, "the servable gave %zu outputs, but declares %zu", count,

@@ -45,10 +45,11 @@ static enum err_code on_datatype(struct run_parser *parser, enum scan_token toke
 		return run_parser_expected(parser, "a string", token, err);
 	current(parser)->dtype = dtype_parse(parser->text);
 	if (current(parser)->dtype == DTYPE_INVALID)
-		return run_parser_refuse(parser, err,
-					 "unknown datatype '%.*s'; there are BOOL, UINT8 to UINT64, INT8 to INT64, FP16, BF16, "
-					 "FP32, FP64 and BYTES",
-					 (int)MIN(parser->text.len, (size_t)40), parser->text.data);
+		return run_parser_refuse(
+			parser, err,
+			"unknown datatype '%.*s'; there are BOOL, UINT8 to UINT64, INT8 to INT64, FP16, BF16, "
+			"FP32, FP64 and BYTES",
+			(int)MIN(parser->text.len, (size_t)40), parser->text.data);
 	if (parser->inferred != DTYPE_INVALID && current(parser)->dtype != parser->inferred)
 		return run_parser_refuse(parser, err, "%s came, but %s is expected", dtype_name(current(parser)->dtype),
 					 dtype_name(parser->inferred));
@@ -79,7 +80,8 @@ static enum err_code on_axis(struct run_parser *parser, enum scan_token token, s
 	uint64_t axis;
 	if (parser->scan->number.negative || parser->scan->number.real ||
 	    !number_text_whole(&parser->scan->number, text, text + parser->scan->text.len, &axis) || axis > INT64_MAX)
-		return run_parser_refuse(parser, err, "shape: %.*s is no length of an axis (a whole number of at least 0)",
+		return run_parser_refuse(parser, err,
+					 "shape: %.*s is no length of an axis (a whole number of at least 0)",
 					 (int)MIN(parser->scan->text.len, (size_t)40), (const char *)text);
 	if (tensor->rank == TENSOR_RANK_MAX)
 		return run_parser_refuse(parser, err, "shape: more than %d axes", TENSOR_RANK_MAX);
@@ -108,9 +110,10 @@ static enum err_code on_binary_size(struct run_parser *parser, enum scan_token t
 		return run_parser_refuse(parser, err, "binary_data_size: %.*s is no number of bytes",
 					 (int)MIN(parser->scan->text.len, (size_t)40), (const char *)text);
 	if (parser->json_bytes < 0)
-		return run_parser_refuse(parser, err,
-					 "binary_data_size needs the header Inference-Header-Content-Length, the length of "
-					 "the JSON part");
+		return run_parser_refuse(
+			parser, err,
+			"binary_data_size needs the header Inference-Header-Content-Length, the length of "
+			"the JSON part");
 	parser->has_binary_size = true;
 	parser->on = on_parameter;
 	return ERR_OK;
@@ -173,8 +176,8 @@ static enum err_code settle(struct run_parser *parser, struct err *err)
 	} else if (nested.rank != tensor->rank ||
 		   memcmp(nested.shape, tensor->shape, nested.rank * sizeof(*nested.shape)) != 0) {
 		shape_format(nested.shape, nested.rank, came, sizeof(came));
-		return run_parser_refuse(parser, err, "shape %s does not agree with the data, which is nested as %s", shape,
-					 came);
+		return run_parser_refuse(parser, err, "shape %s does not agree with the data, which is nested as %s",
+					 shape, came);
 	}
 	tensor->data = nested.data;
 	tensor->len = nested.len;
@@ -184,7 +187,8 @@ static enum err_code settle(struct run_parser *parser, struct err *err)
 static enum err_code begin_fill(struct run_parser *parser, enum dtype dtype, struct err *err)
 {
 	if (dtype == DTYPE_FP16 || dtype == DTYPE_BF16)
-		return run_parser_refuse(parser, err, "%s travels as binary only (binary_data_size), not as JSON numbers",
+		return run_parser_refuse(parser, err,
+					 "%s travels as binary only (binary_data_size), not as JSON numbers",
 					 dtype_name(dtype));
 	tensor_fill_init(&parser->fill, parser->arena, dtype, has(parser, IN_SHAPE) ? parser->elements : -1);
 	parser->takes_parts = true;
@@ -262,7 +266,8 @@ static enum err_code end_input(struct run_parser *parser, struct err *err)
 		if (!has(parser, member))
 			return run_parser_refuse(parser, err, "'%s' is missing", members[member]);
 	if (has(parser, IN_DATA) && parser->has_binary_size)
-		return run_parser_refuse(parser, err, "has both 'data' and 'binary_data_size'; one of them says where it is");
+		return run_parser_refuse(parser, err,
+					 "has both 'data' and 'binary_data_size'; one of them says where it is");
 	if (parser->has_binary_size)
 		return announce_binary(parser, err);
 	if (!has(parser, IN_DATA))
@@ -378,9 +383,9 @@ enum err_code oip_inputs_measure(struct run_parser *parser, struct err *err)
 		char shape[160];
 		shape_format(tensor->shape, tensor->rank, shape, sizeof(shape));
 		return err_set(err, ERR_INVALID_ARGUMENT,
-			       "input '" STR_FMT "': binary_data_size is %llu, but %s %s has %llu bytes", STR_ARG(tensor->name),
-			       (unsigned long long)parser->binary[i].size, dtype_name(tensor->dtype), shape,
-			       (unsigned long long)count * size);
+			       "input '" STR_FMT "': binary_data_size is %llu, but %s %s has %llu bytes",
+			       STR_ARG(tensor->name), (unsigned long long)parser->binary[i].size,
+			       dtype_name(tensor->dtype), shape, (unsigned long long)count * size);
 	}
 	return ERR_OK;
 }
@@ -390,8 +395,9 @@ enum err_code oip_inputs_binary(struct run_parser *parser, const uint8_t *data, 
 	while (len) {
 		if (parser->binary_at == parser->binary_count)
 			return err_set(err, ERR_INVALID_ARGUMENT, "bytes are left over behind the %s",
-				       parser->binary_count ? "binary tensors" :
-							      "JSON part, whose length Inference-Header-Content-Length gives");
+				       parser->binary_count
+					       ? "binary tensors"
+					       : "JSON part, whose length Inference-Header-Content-Length gives");
 		struct binary_input *binary = &parser->binary[parser->binary_at];
 		size_t take = (size_t)MIN((uint64_t)len, binary->size - binary->bytes.len);
 		if (!sink_put(&binary->bytes, data, take))
@@ -424,82 +430,4 @@ enum err_code oip_inputs_finish(struct run_parser *parser, struct err *err)
 			return refuse_input(tensor, err, err->code);
 	}
 	return method_check_inputs(method, parser->request.inputs, parser->request.input_count, err);
-}
-
-/* ---- raw binary request ---- */
-
-/* The free axis from the number of elements. A first axis that is free beside another one is a batch of 1. */
-static enum err_code raw_shape(const struct argument *argument, size_t bytes, struct tensor *tensor, struct err *err)
-{
-	size_t size = dtype_size(tensor->dtype);
-	uint64_t count = bytes / size, known = 1;
-	uint32_t open = 0, at = 0;
-	tensor->rank = argument->any_shape ? 1 : argument->rank;
-	for (uint32_t i = 0; i < tensor->rank; i++) {
-		tensor->shape[i] = argument->any_shape ? -1 : argument->shape[i];
-		open += tensor->shape[i] < 0;
-	}
-	if (open == 2 && tensor->shape[0] < 0) {
-		tensor->shape[0] = 1;
-		open = 1;
-	}
-	for (uint32_t i = 0; i < tensor->rank; i++) {
-		if (tensor->shape[i] < 0)
-			at = i;
-		else if (__builtin_mul_overflow(known, (uint64_t)tensor->shape[i], &known))
-			known = UINT64_MAX;
-	}
-	char shape[160];
-	shape_format(argument->shape, argument->rank, shape, sizeof(shape));
-	if (open > 1)
-		return err_set(err, ERR_INVALID_ARGUMENT,
-			       "input '" STR_FMT "': a raw binary request leaves more than one axis of %s open; say the shape in "
-			       "a JSON part",
-			       STR_ARG(argument->name), shape);
-	if (bytes % size || (open ? known == 0 || count % known : count != known))
-		return err_set(err, ERR_INVALID_ARGUMENT, "input '" STR_FMT "': %zu bytes do not make up %s of shape %s",
-			       STR_ARG(argument->name), bytes, dtype_name(tensor->dtype), shape);
-	if (open)
-		tensor->shape[at] = (int64_t)(count / known);
-	return ERR_OK;
-}
-
-enum err_code oip_inputs_raw(struct run_parser *parser, struct err *err)
-{
-	const struct method *method = parser->method;
-	const struct argument *argument = method->inputs;
-	if (method->input_count != 1)
-		return err_set(err, ERR_INVALID_ARGUMENT,
-			       "a raw binary request (Inference-Header-Content-Length: 0) is for methods of one input, but "
-			       "'" STR_FMT "' has %zu",
-			       STR_ARG(method->name), method->input_count);
-	int64_t shape[TENSOR_RANK_MAX];
-	uint32_t rank;
-	struct tensor *tensor = arena_try(parser->arena, sizeof(*tensor));
-	if (!tensor)
-		return run_parser_no_memory(err);
-	*tensor = (struct tensor){ .name = argument->name, .dtype = argument_oip(argument, shape, &rank) };
-	parser->request.inputs = tensor;
-	parser->request.input_count = 1;
-	if (argument->dtype == DTYPE_INVALID)
-		return err_set(err, ERR_INVALID_ARGUMENT,
-			       "input '" STR_FMT "': its datatype is open; a raw binary request cannot say it",
-			       STR_ARG(argument->name));
-	tensor->data = parser->raw.data;
-	tensor->len = parser->raw.len;
-	if (tensor->dtype == DTYPE_BYTES) {
-		/* The body is one element; what it was collected behind is the place of its length. */
-		if (parser->raw.len == 0 && !sink_put(&parser->raw, &(uint32_t){ 0 }, 4))
-			return run_parser_no_memory(err);
-		uint32_t len = (uint32_t)(parser->raw.len - 4);
-		memcpy(parser->raw.data, &len, 4);
-		tensor->data = parser->raw.data;
-		tensor->len = parser->raw.len;
-		tensor->rank = argument->dtype == DTYPE_BYTES && !argument->any_shape ? argument->rank : 1;
-		for (uint32_t i = 0; i < tensor->rank; i++)
-			tensor->shape[i] = 1;
-	} else if (raw_shape(argument, tensor->len, tensor, err) != ERR_OK) {
-		return ERR_INVALID_ARGUMENT;
-	}
-	return ERR_OK;
 }

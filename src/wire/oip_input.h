@@ -1,4 +1,4 @@
-/* wire/oip_input.h - the "inputs" of an Open Inference Protocol request. Private to oip_parse.c and oip_input.c. */
+/* wire/oip_input.h - the "inputs" of an Open Inference Protocol request. Private to oip_parse.c, oip_input.c and oip_raw.c. */
 #pragma once
 
 #include "wire/run_parser.h"

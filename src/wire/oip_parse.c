@@ -24,7 +24,8 @@ static enum err_code on_id(struct run_parser *parser, enum scan_token token, str
 	if (token != SCAN_STRING)
 		return run_parser_expected(parser, "the id, a string,", token, err);
 	if (parser->text.len > ID_MAX)
-		return run_parser_refuse(parser, err, "the id has %zu bytes; at most %d are taken", parser->text.len, ID_MAX);
+		return run_parser_refuse(parser, err, "the id has %zu bytes; at most %d are taken", parser->text.len,
+					 ID_MAX);
 	parser->on = on_root;
 	return run_parser_keep(parser, parser->text, &parser->request.id, err);
 }
@@ -52,7 +53,8 @@ static enum err_code on_timeout(struct run_parser *parser, enum scan_token token
 	const uint8_t *text = (const uint8_t *)parser->scan->text.data;
 	uint64_t timeout;
 	if ((parser->scan->number.negative && parser->scan->number.digits) ||
-	    !number_text_whole(&parser->scan->number, text, text + parser->scan->text.len, &timeout) || timeout > INT64_MAX)
+	    !number_text_whole(&parser->scan->number, text, text + parser->scan->text.len, &timeout) ||
+	    timeout > INT64_MAX)
 		return run_parser_refuse(parser, err, "timeout: %.*s is no number of microseconds",
 					 (int)MIN(parser->scan->text.len, (size_t)40), (const char *)text);
 	parser->request.timeout_us = (int64_t)timeout;
@@ -151,9 +153,11 @@ static enum err_code on_output_parameter(struct run_parser *parser, enum scan_to
 		return ERR_OK;
 	}
 	if (str_eq(parser->text, STR("classification")))
-		return err_set(err, ERR_UNIMPLEMENTED, "outputs: classification is not offered; leave it out and rank the output");
+		return err_set(err, ERR_UNIMPLEMENTED,
+			       "outputs: classification is not offered; leave it out and rank the output");
 	if (parser->text.len >= 13 && memcmp(parser->text.data, "shared_memory", 13) == 0)
-		return err_set(err, ERR_UNIMPLEMENTED, "outputs: shared memory is not offered; outputs come in the reply's body");
+		return err_set(err, ERR_UNIMPLEMENTED,
+			       "outputs: shared memory is not offered; outputs come in the reply's body");
 	run_parser_capture(parser, NULL, then_output_parameter);
 	return ERR_OK;
 }
@@ -190,7 +194,8 @@ static enum err_code on_output(struct run_parser *parser, enum scan_token token,
 {
 	if (token == SCAN_OBJECT_END) {
 		if (!(parser->seen_here >> OUT_NAME & 1))
-			return run_parser_refuse(parser, err, "output %zu: 'name' is missing", parser->request.output_count + 1);
+			return run_parser_refuse(parser, err, "output %zu: 'name' is missing",
+						 parser->request.output_count + 1);
 		parser->request.output_count++;
 		parser->on = on_outputs;
 		return ERR_OK;
@@ -269,10 +274,11 @@ static enum err_code on_binary(struct run_parser *parser, const uint8_t *data, s
 {
 	if (parser->json_bytes) {
 		if (!json_scan_finish(&parser->body))
-			return err_set(err, ERR_INVALID_ARGUMENT,
-				       "the JSON part is not complete in the %lld bytes that Inference-Header-Content-Length "
-				       "announces: %s",
-				       (long long)parser->json_bytes, parser->body.why);
+			return err_set(
+				err, ERR_INVALID_ARGUMENT,
+				"the JSON part is not complete in the %lld bytes that Inference-Header-Content-Length "
+				"announces: %s",
+				(long long)parser->json_bytes, parser->body.why);
 		return oip_inputs_binary(parser, data, len, err);
 	}
 	/* A raw binary request; in front of BYTES there is room for the length. */
@@ -287,7 +293,8 @@ static enum err_code on_binary(struct run_parser *parser, const uint8_t *data, s
 	return sink_put(&parser->raw, data, len) ? ERR_OK : run_parser_no_memory(err);
 }
 
-struct run_parser *oip_parser_create(struct arena *arena, const struct method *method, int64_t json_bytes, int json_depth)
+struct run_parser *oip_parser_create(struct arena *arena, const struct method *method, int64_t json_bytes,
+				     int json_depth)
 {
 	struct run_parser *parser = run_parser_create(arena, method, json_depth, on_first, finish);
 	if (!parser)

@@ -10,12 +10,16 @@ static void test_accepted(void **state)
 	static const struct row rows[] = {
 		{ X1, IN("'data':[1.0]"), "x FP32 [1] [1.0]" },
 		{ X1, IN("'data':[1]"), "x FP32 [1] [1.0]" },
-		{ X1, " { 'inputs' : [ { 'data' : [ 1.0 ] , 'datatype' : 'FP32' , 'shape' : [ 1 ] , 'name' : 'x' } ] } ",
+		{ X1,
+		  " { 'inputs' : [ { 'data' : [ 1.0 ] , 'datatype' : 'FP32' , 'shape' : [ 1 ] , 'name' : 'x' } ] } ",
 		  "x FP32 [1] [1.0]" },
-		{ X1, "{'inputs':[{'name':'x','data':[0.1,2],'shape':[2],'datatype':'FP32'}],'id':'a\\u00e9\\ud83d\\ude00b'}",
+		{ X1,
+		  "{'inputs':[{'name':'x','data':[0.1,2],'shape':[2],'datatype':'FP32'}],'id':'a\\u00e9\\ud83d\\ude00b'"
+		  "}",
 		  "x FP32 [2] [0.1,2.0]; id=a\xc3\xa9\xf0\x9f\x98\x80"
 		  "b" },
-		{ X1, "{'\\u0069nputs':[{'n\\u0061me':'\\u0078','shape':[1],'datatype':'FP32','data':[1]}]}", "x FP32 [1] [1.0]" },
+		{ X1, "{'\\u0069nputs':[{'n\\u0061me':'\\u0078','shape':[1],'datatype':'FP32','data':[1]}]}",
+		  "x FP32 [1] [1.0]" },
 		{ TUPLE(X1 "," TENSOR("y", "INT64", "[2]")),
 		  "{'inputs':[{'data':[1,2],'datatype':'INT64','name':'y','shape':[2]},"
 		  "{'data':[[1e0]],'datatype':'FP32','name':'x','shape':[1]}]}",
@@ -24,10 +28,13 @@ static void test_accepted(void **state)
 		  "{'inputs':[{'data':[1,2],'datatype':'INT64','name':'y','shape':[2]},"
 		  "{'data': [ 1e0 , 2 ] ,'datatype':'FP32','name':'x','shape':[2]}]}",
 		  "x FP32 [2] [1.0,2.0]; y INT64 [2] [1,2]" },
-		{ FREE, "{'inputs':[{'data':[1,2],'datatype':'UINT16','name':'x','shape':[2]}]}", "x UINT16 [2] [1,2]" },
+		{ FREE, "{'inputs':[{'data':[1,2],'datatype':'UINT16','name':'x','shape':[2]}]}",
+		  "x UINT16 [2] [1,2]" },
 		{ X1, DATA("FP32", "[0]", "[]"), "x FP32 [0] []" },
-		{ TENSOR("x", "FP32", "[null,2]"), DATA("FP32", "[2,2]", "[1,2,3,4]"), "x FP32 [2,2] [1.0,2.0,3.0,4.0]" },
-		{ TENSOR("x", "FP32", "[null,2]"), DATA("FP32", "[2,2]", "[[1,2],[3,4]]"), "x FP32 [2,2] [1.0,2.0,3.0,4.0]" },
+		{ TENSOR("x", "FP32", "[null,2]"), DATA("FP32", "[2,2]", "[1,2,3,4]"),
+		  "x FP32 [2,2] [1.0,2.0,3.0,4.0]" },
+		{ TENSOR("x", "FP32", "[null,2]"), DATA("FP32", "[2,2]", "[[1,2],[3,4]]"),
+		  "x FP32 [2,2] [1.0,2.0,3.0,4.0]" },
 		{ TENSOR("x", "INT8", "[null,null]"), DATA("INT8", "[2,0]", "[[],[]]"), "x INT8 [2,0] []" },
 		{ TENSOR("x", "INT8", "[]"), DATA("INT8", "[]", "[-128]"), "x INT8 [] [-128]" },
 		{ TENSOR("x", "UINT8", "[3]"), DATA("UINT8", "[3]", "[0,255,2.0]"), "x UINT8 [3] [0,255,2]" },
@@ -45,11 +52,13 @@ static void test_accepted(void **state)
 		  "{'name':'a','shape':[1],'datatype':'FP32','data':[1]}]}",
 		  "a FP32 [1] [1.0]; b INT32 [1] [2]" },
 		{ X1,
-		  "{'parameters':{'timeout':250,'priority':1,'sequence_id':7,'triton_x':{'a':[1]},'headers':{},'k':[1,{'q':"
+		  "{'parameters':{'timeout':250,'priority':1,'sequence_id':7,'triton_x':{'a':[1]},'headers':{},'k':[1,{"
+		  "'q':"
 		  "null}],'\\u0065':'\\u0031','binary_data_output':true},'model_name':'a/b',"
 		  "'outputs':[{'name':'z','parameters':{'binary_data':false,'other':[1]}},{'name':'y'}],"
 		  "'inputs':[{'name':'x','parameters':{'a':{'b':[1]}},'shape':[1],'datatype':'FP32','data':[1]}]}",
-		  "x FP32 [1] [1.0]; parameters={\"k\":[1,{\"q\":null}],\"e\":\"\\u0031\"}; output=z:0; output=y:-1; timeout=250; "
+		  "x FP32 [1] [1.0]; parameters={\"k\":[1,{\"q\":null}],\"e\":\"\\u0031\"}; output=z:0; output=y:-1; "
+		  "timeout=250; "
 		  "binary" },
 		{ X1, "{'parameters':{},'outputs':[],'inputs':[{'name':'x','shape':[1],'datatype':'FP32','data':[1]}]}",
 		  "x FP32 [1] [1.0]" },
@@ -59,10 +68,12 @@ static void test_accepted(void **state)
 		  "input JSON [] -3" },
 		{ "{\"type\":\"boolean\"}", "{'inputs':[{'name':'input','shape':[1],'datatype':'BOOL','data':[true]}]}",
 		  "input JSON [] true" },
-		{ "{\"type\":\"string\"}", "{'inputs':[{'name':'input','shape':[1],'datatype':'BYTES','data':['a\\'\\n']}]}",
+		{ "{\"type\":\"string\"}",
+		  "{'inputs':[{'name':'input','shape':[1],'datatype':'BYTES','data':['a\\'\\n']}]}",
 		  "input JSON [] \"a\\\"\\u000a\"" },
 		{ "{\"type\":\"list\",\"item_type\":\"integer\"}",
-		  "{'inputs':[{'name':'input','shape':[1],'datatype':'BYTES','data':['[1, 2]']}]}", "input JSON [] [1, 2]" },
+		  "{'inputs':[{'name':'input','shape':[1],'datatype':'BYTES','data':['[1, 2]']}]}",
+		  "input JSON [] [1, 2]" },
 		{ "{\"type\":\"file\"}", "{'inputs':[{'name':'input','shape':[1],'datatype':'BYTES','data':['a,b']}]}",
 		  "input FILE [] a,b" },
 	};
@@ -78,9 +89,11 @@ static void test_refused(void **state)
 		{ X1, "[]", BAD "byte 0: a request, an object, is expected, but a list came" },
 		{ X1, "{}", BAD "'inputs' is missing" },
 		{ X1, "{'inputs':[]}", BAD "input 'x' is missing" },
-		{ X1, "{'inputs':[{'name':'x','shape':[1],'datatype':'FP32','data':[1.0]}]", BAD "byte 67: the text ends" },
+		{ X1, "{'inputs':[{'name':'x','shape':[1],'datatype':'FP32','data':[1.0]}]",
+		  BAD "byte 67: the text ends" },
 		{ X1, IN("'data':[1.0]") " x", BAD "byte 69: the end of the text is expected, but 'x' came" },
-		{ X1, IN("'data':[NaN]"), BAD "input 'x', element 0, byte 61: a value is expected; NaN and Infinity are not JSON" },
+		{ X1, IN("'data':[NaN]"),
+		  BAD "input 'x', element 0, byte 61: a value is expected; NaN and Infinity are not JSON" },
 		{ X1, IN("'data':[-Infinity]"), BAD "input 'x', element 0, byte 61: NaN and Infinity" },
 		{ X1, IN("'data':[1e999]"), BAD "input 'x', element 0: 1e999 does not fit FP32" },
 		{ X1, IN("'data':[1e39]"), BAD "input 'x', element 0: 1e39 does not fit FP32" },
@@ -91,29 +104,39 @@ static void test_refused(void **state)
 		{ X1, IN("'data':[]"), BAD "shape [1] has 1 elements, but 0 came" },
 		{ X1, DATA("FP32", "[-1]", "[1]"), BAD "input 'x', byte 32: shape: -1 is no length of an axis" },
 		{ X1, DATA("FP32", "[1.5]", "[1]"), BAD "shape: 1.5 is no length" },
-		{ X1, DATA("FP32", "[4294967296,4294967296]", "[1]"), BAD "input 'x', byte 53: shape [4294967296,4294967296] multiplies past 2^63" },
+		{ X1, DATA("FP32", "[4294967296,4294967296]", "[1]"),
+		  BAD "input 'x', byte 53: shape [4294967296,4294967296] multiplies past 2^63" },
 		{ X1, DATA("FP32", "[9223372036854775808]", "[1]"), BAD "is no length of an axis" },
 		{ X1, DATA("FP64", "[1]", "[1]"), BAD "input 'x': FP64 came, but FP32 is expected" },
 		{ X1, DATA("FP31", "[1]", "[1]"), BAD "input 'x', byte 46: unknown datatype 'FP31'" },
 		{ X1, DATA("JSON", "[1]", "[1]"), BAD "unknown datatype 'JSON'" },
 		{ X1, DATA("FP16", "[1]", "[1]"), BAD "FP16 travels as binary only" },
 		{ X1, DATA("FP32", "[1,1]", "[1]"), BAD "input 'x': shape [1,1] came, but [-1] is expected" },
-		{ X1, DATA("FP32", "[2,2]", "[[1,2],[3]]"), BAD "input 'x', element [1]: the nesting is uneven: a list of 1 came after one of 2" },
+		{ X1, DATA("FP32", "[2,2]", "[[1,2],[3]]"),
+		  BAD "input 'x', element [1]: the nesting is uneven: a list of 1 came after one of 2" },
 		{ X1, DATA("FP32", "[2,2]", "[[1,2],3]"), BAD "input 'x', element [1]: the nesting is uneven" },
 		{ X1, DATA("FP32", "[2,2]", "[[1,2],[3,[4]]]"), BAD "input 'x', element [1,1]: the nesting is uneven" },
-		{ X1, DATA("FP32", "[4]", "[[1,2],[3,4]]"), BAD "shape [4] does not agree with the data, which is nested as [2,2]" },
+		{ X1, DATA("FP32", "[4]", "[[1,2],[3,4]]"),
+		  BAD "shape [4] does not agree with the data, which is nested as [2,2]" },
 		{ X1, DATA("FP32", "[1]", "[true]"), BAD "input 'x', element 0: a number is expected, but true came" },
-		{ X1, DATA("FP32", "[1]", "['1']"), BAD "input 'x', element 0: a number is expected, but a string came" },
+		{ X1, DATA("FP32", "[1]", "['1']"),
+		  BAD "input 'x', element 0: a number is expected, but a string came" },
 		{ X1, DATA("FP32", "[1]", "[null]"), BAD "input 'x', element 0: null came" },
 		{ X1, DATA("FP32", "[1]", "[{}]"), BAD "input 'x', element 0: an object came" },
 		{ X1, DATA("FP32", "[1]", "1"), BAD "the data, a list, is expected, but a number came" },
 		{ X1, DATA("FP32", "[1]", "'abcdefghi\\n'"), BAD "the data, a list, is expected, but a string came" },
-		{ X1, "{'inputs':[{'data':[1],'datatype':'FP64','name':'x','shape':[1]}]}", BAD "input 1, byte 34: FP64 came, but FP32 is expected" },
-		{ FREE, "{'inputs':[{'data':[1,300],'datatype':'UINT8','name':'x','shape':[2]}]}", BAD "input 'x', element 1: 300 does not fit UINT8" },
-		{ FREE, "{'inputs':[{'data':7,'datatype':'UINT8','name':'x','shape':[2]}]}", BAD "input 'x', element 0, byte 19: the data, a list," },
-		{ TENSOR("x", "BF16", "[1]"), "{'inputs':[{'data':[7],'datatype':'BF16','name':'x','shape':[1]}]}", BAD "BF16 travels as binary only" },
-		{ X1, "{'inputs':[{'data':'a\\n','name':'x','shape':[1],'datatype':'FP32'}]}", BAD "byte 19: the data, a list," },
-		{ X1, "{'inputs':[{'data':5,'name':'x','shape':[1],'datatype':'FP32'}]}", BAD "byte 19: the data, a list," },
+		{ X1, "{'inputs':[{'data':[1],'datatype':'FP64','name':'x','shape':[1]}]}",
+		  BAD "input 1, byte 34: FP64 came, but FP32 is expected" },
+		{ FREE, "{'inputs':[{'data':[1,300],'datatype':'UINT8','name':'x','shape':[2]}]}",
+		  BAD "input 'x', element 1: 300 does not fit UINT8" },
+		{ FREE, "{'inputs':[{'data':7,'datatype':'UINT8','name':'x','shape':[2]}]}",
+		  BAD "input 'x', element 0, byte 19: the data, a list," },
+		{ TENSOR("x", "BF16", "[1]"), "{'inputs':[{'data':[7],'datatype':'BF16','name':'x','shape':[1]}]}",
+		  BAD "BF16 travels as binary only" },
+		{ X1, "{'inputs':[{'data':'a\\n','name':'x','shape':[1],'datatype':'FP32'}]}",
+		  BAD "byte 19: the data, a list," },
+		{ X1, "{'inputs':[{'data':5,'name':'x','shape':[1],'datatype':'FP32'}]}",
+		  BAD "byte 19: the data, a list," },
 		{ X1, DATA("INT8", "[2]", "[127,128]"), BAD "input 'x', element 1: 128 does not fit INT8" },
 		{ X1, DATA("UINT8", "[1]", "[-1]"), BAD "-1 does not fit UINT8" },
 		{ X1, DATA("INT64", "[1]", "[9223372036854775808]"), BAD "9223372036854775808 does not fit INT64" },
@@ -133,20 +156,25 @@ static void test_refused(void **state)
 		{ X1, IN("'dta':[1]"), BAD "input 'x', byte 53: unknown member 'dta'; an input has: name, shape" },
 		{ X1, IN("'name':'x'"), BAD "'name' comes twice" },
 		{ X1, IN("'parameters':{}"), BAD "input 'x', byte 68: 'data' is missing" },
-		{ X1, "{'inputs':[{'shape':[1],'datatype':'FP32','data':[1]}]}", BAD "input 1, byte 52: 'name' is missing" },
+		{ X1, "{'inputs':[{'shape':[1],'datatype':'FP32','data':[1]}]}",
+		  BAD "input 1, byte 52: 'name' is missing" },
 		{ X1, "{'inputs':[{'name':'x','datatype':'FP32','data':[1]}]}", BAD "'shape' is missing" },
 		{ X1, "{'inputs':[{'name':'x','shape':[1],'data':[1]}]}", BAD "'datatype' is missing" },
-		{ X1, "{'inputs':[{'name':'q','shape':[1],'data':[1]}]}", BAD "input 1, byte 19: method 'run' has no input 'q'; it has: 'x'" },
-		{ X1, "{'inputs':[{'name':'x','shape':[1],'datatype':'FP32','data':[1]},{'name':'x'}]}", BAD "input 2, byte 73: input 'x' comes twice" },
+		{ X1, "{'inputs':[{'name':'q','shape':[1],'data':[1]}]}",
+		  BAD "input 1, byte 19: method 'run' has no input 'q'; it has: 'x'" },
+		{ X1, "{'inputs':[{'name':'x','shape':[1],'datatype':'FP32','data':[1]},{'name':'x'}]}",
+		  BAD "input 2, byte 73: input 'x' comes twice" },
 		{ X1, "{'inputs':[],'inputs':[]}", BAD "'inputs' comes twice" },
 		{ X1, "{'input':[]}", BAD "byte 1: unknown member 'input'; a request has: id, parameters, inputs" },
-		{ X1, "{'inputs':[],'outputs':[{'name':'w'}]}", BAD "method 'run' has no output 'w'; it has: 'y', 'z'" },
+		{ X1, "{'inputs':[],'outputs':[{'name':'w'}]}",
+		  BAD "method 'run' has no output 'w'; it has: 'y', 'z'" },
 		{ X1, "{'inputs':[],'outputs':[{'name':'y'},{'name':'y'}]}", BAD "output 'y' comes twice" },
 		{ X1, "{'inputs':[],'outputs':[{}]}", BAD "output 1: 'name' is missing" },
 		{ X1, "{'id':7}", BAD "the id, a string, is expected, but a number came" },
 		{ X1, "{'parameters':{'timeout':-1}}", BAD "timeout: -1 is no number of microseconds" },
 		{ X1, "{'parameters':{'binary_data_output':1}}", BAD "binary_data_output: true or false is expected" },
-		{ X1, "{'parameters':{'k':1,'k':2},'inputs':[{'name':'x','shape':[1],'datatype':'FP32','data':[1]}]}", BAD "parameters: " },
+		{ X1, "{'parameters':{'k':1,'k':2},'inputs':[{'name':'x','shape':[1],'datatype':'FP32','data':[1]}]}",
+		  BAD "parameters: " },
 		{ X1, "{'parameters':[]}", BAD "the parameters, an object, is expected, but a list came" },
 		{ X1, "{'id':'\xff'}", BAD "byte 7: the text is not UTF-8" },
 		{ X1, "{'id':'a\xc3('}", BAD "byte 8: the text is not UTF-8" },
@@ -157,12 +185,15 @@ static void test_refused(void **state)
 		{ X1, "{'id':'\t'}", BAD "byte 7: control character 0x09" },
 		{ X1, "{'id':'abc", BAD "byte 10: the text ends too early" },
 		{ X1, "{'model_name':[[[[[[[[[[[[[[[[[[[[]]]]]", BAD "nested deeper than 16 (limits.json_depth)" },
-		{ X1, IN("'parameters':{'binary_data_size':4}"), BAD "binary_data_size needs the header Inference-Header-Content-Length" },
+		{ X1, IN("'parameters':{'binary_data_size':4}"),
+		  BAD "binary_data_size needs the header Inference-Header-Content-Length" },
 		{ X1, IN("'parameters':{'shared_memory_region':'r'}"), "UNIMPLEMENTED: shared memory" },
-		{ X1, "{'outputs':[{'name':'y','parameters':{'classification':3}}]}", "UNIMPLEMENTED: outputs: classification" },
+		{ X1, "{'outputs':[{'name':'y','parameters':{'classification':3}}]}",
+		  "UNIMPLEMENTED: outputs: classification" },
 		{ "{\"type\":\"number\"}", "{'inputs':[{'name':'input','shape':[2],'datatype':'FP64','data':[2.5,1]}]}",
 		  BAD "input 'input': shape [2] came, but one element, [1], is expected" },
-		{ "{\"type\":\"dict\",\"properties\":{}}", "{'inputs':[{'name':'input','shape':[1],'datatype':'BYTES','data':['{q']}]}",
+		{ "{\"type\":\"dict\",\"properties\":{}}",
+		  "{'inputs':[{'name':'input','shape':[1],'datatype':'BYTES','data':['{q']}]}",
 		  BAD "input 'input': not a JSON document ('dict' is expected): byte 1" },
 	};
 	check_rows(false, rows, ARRAY_SIZE(rows));
@@ -174,32 +205,80 @@ static void test_refused(void **state)
 static void test_binary(void **state)
 {
 	static const struct row rows[] = {
-		{ X1, "{'inputs':[" BIN("x", "FP32", "[1]", "4") "]}\x01"
-		      "AAAA", "x FP32 [1] [12.078431]" },
+		{ X1,
+		  "{'inputs':[" BIN("x", "FP32", "[1]", "4") "]}\x01"
+							     "AAAA",
+		  "x FP32 [1] [12.078431]" },
 		{ TUPLE(TENSOR("a", "UINT8", "[2]") "," TENSOR("b", "INT8", "[1]")),
-		  "{'inputs':[" BIN("b", "INT8", "[1]", "1") ",{'name':'a','data':[1,2],'shape':[2],'datatype':'UINT8'}]}\x01"
-		  "A", "a UINT8 [2] [1,2]; b INT8 [1] [65]" },
-		{ TENSOR("x", "FP16", "[1]"), "{'inputs':[" BIN("x", "FP16", "[1]", "2") "]}\x01" "A<", "x FP16 [1] [1.0634766]" },
+		  "{'inputs':[" BIN("b", "INT8", "[1]",
+				    "1") ",{'name':'a','data':[1,2],'shape':[2],'datatype':'UINT8'}]}\x01"
+					 "A",
+		  "a UINT8 [2] [1,2]; b INT8 [1] [65]" },
+		{ TENSOR("x", "FP16", "[1]"),
+		  "{'inputs':[" BIN("x", "FP16", "[1]", "2") "]}\x01"
+							     "A<",
+		  "x FP16 [1] [1.0634766]" },
 		{ X1, IN("'data':[1.0]") "\x01", "x FP32 [1] [1.0]" },
-		{ X1, IN("'data':[1.0]") "\x01" "junk", BAD "bytes are left over behind the JSON part" },
-		{ X1, "{'inputs':[" BIN("x", "FP32", "[1]", "4") "]}\x01" "AAA", BAD "input 'x': the body ended after 3 of its 4" },
-		{ X1, "{'inputs':[" BIN("x", "FP32", "[1]", "4") "]}\x01" "AAAAB", BAD "bytes are left over behind the binary" },
-		{ X1, "{'inputs':[" BIN("x", "FP32", "[1]", "3") "]}\x01" "AAA",
+		{ X1,
+		  IN("'data':[1.0]") "\x01"
+				     "junk",
+		  BAD "bytes are left over behind the JSON part" },
+		{ X1,
+		  "{'inputs':[" BIN("x", "FP32", "[1]", "4") "]}\x01"
+							     "AAA",
+		  BAD "input 'x': the body ended after 3 of its 4" },
+		{ X1,
+		  "{'inputs':[" BIN("x", "FP32", "[1]", "4") "]}\x01"
+							     "AAAAB",
+		  BAD "bytes are left over behind the binary" },
+		{ X1,
+		  "{'inputs':[" BIN("x", "FP32", "[1]", "3") "]}\x01"
+							     "AAA",
 		  BAD "input 'x': binary_data_size is 3, but FP32 [1] has 4 bytes" },
-		{ X1, "{'inputs':[" BIN("x", "FP32", "[1]", "-4") "]}\x01" "AAAA", BAD "binary_data_size: -4 is no number" },
-		{ X1, "{'inputs':[{'name':'x','shape':[1],'datatype':'FP32','data':[1],'parameters':{'binary_data_size':4}}]}\x01" "AAAA",
+		{ X1,
+		  "{'inputs':[" BIN("x", "FP32", "[1]", "-4") "]}\x01"
+							      "AAAA",
+		  BAD "binary_data_size: -4 is no number" },
+		{ X1,
+		  "{'inputs':[{'name':'x','shape':[1],'datatype':'FP32','data':[1],'parameters':{'binary_data_size':4}}"
+		  "]}\x01"
+		  "AAAA",
 		  BAD "has both 'data' and 'binary_data_size'" },
 		{ X1, "{'inputs':[\x01]}", BAD "the JSON part is not complete in the 11 bytes" },
-		{ TENSOR("x", "BYTES", "[1]"), "{'inputs':[" BIN("x", "BYTES", "[1]", "4") "]}\x01" "AAAA", BAD "input 'x'" },
+		{ TENSOR("x", "BYTES", "[1]"),
+		  "{'inputs':[" BIN("x", "BYTES", "[1]", "4") "]}\x01"
+							      "AAAA",
+		  BAD "input 'x'" },
 		/* raw binary requests */
-		{ X1, "\x01" "AAAAAAAA", "x FP32 [2] [12.078431,12.078431]; binary" },
-		{ TENSOR("x", "FP32", "[null,null,1]"), "\x01" "AAAAAAAA", "x FP32 [1,2,1] [12.078431,12.078431]; binary" },
-		{ TENSOR("x", "FP32", "[null,2]"), "\x01" "AAAA", BAD "input 'x': 4 bytes do not make up FP32 of shape [-1,2]" },
-		{ TENSOR("x", "BYTES", "[null]"), "\x01" "abc", "x BYTES [1] [\"abc\"]; binary" },
-		{ "{\"type\":\"file\"}", "\x01" "abc", "input FILE [] abc; binary" },
-		{ "{\"type\":\"string\"}", "\x01" "abc", "input JSON [] \"abc\"; binary" },
+		{ X1,
+		  "\x01"
+		  "AAAAAAAA",
+		  "x FP32 [2] [12.078431,12.078431]; binary" },
+		{ TENSOR("x", "FP32", "[null,null,1]"),
+		  "\x01"
+		  "AAAAAAAA",
+		  "x FP32 [1,2,1] [12.078431,12.078431]; binary" },
+		{ TENSOR("x", "FP32", "[null,2]"),
+		  "\x01"
+		  "AAAA",
+		  BAD "input 'x': 4 bytes do not make up FP32 of shape [-1,2]" },
+		{ TENSOR("x", "BYTES", "[null]"),
+		  "\x01"
+		  "abc",
+		  "x BYTES [1] [\"abc\"]; binary" },
+		{ "{\"type\":\"file\"}",
+		  "\x01"
+		  "abc",
+		  "input FILE [] abc; binary" },
+		{ "{\"type\":\"string\"}",
+		  "\x01"
+		  "abc",
+		  "input JSON [] \"abc\"; binary" },
 		{ "{\"type\":\"file\"}", "\x01", "input FILE [] ; binary" },
-		{ TUPLE(X1 "," TENSOR("y", "FP32", "[1]")), "\x01" "abc", BAD "a raw binary request" },
+		{ TUPLE(X1 "," TENSOR("y", "FP32", "[1]")),
+		  "\x01"
+		  "abc",
+		  BAD "a raw binary request" },
 	};
 	check_rows(false, rows, ARRAY_SIZE(rows));
 }
@@ -209,7 +288,8 @@ static void test_ceiling(void **state)
 	_cleanup_(signature_destroyp) struct signature *signature = method_of(X1);
 	size_t len = DUMP_CEILING;
 	_cleanup_free_ char *text = malloc(len);
-	int at = snprintf(text, len, "{\"inputs\":[{\"name\":\"x\",\"shape\":[400000],\"datatype\":\"FP32\",\"data\":[");
+	int at =
+		snprintf(text, len, "{\"inputs\":[{\"name\":\"x\",\"shape\":[400000],\"datatype\":\"FP32\",\"data\":[");
 	for (size_t i = (size_t)at; i < len; i++)
 		text[i] = (i - (size_t)at) & 1 ? ',' : '1';
 	struct body body = { .signature = signature, .json_bytes = -1, .data = (uint8_t *)text, .len = len };

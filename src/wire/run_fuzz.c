@@ -6,8 +6,13 @@
 static const char *const inputs[] = {
 	NDARRAY("x", OF("FP32")),
 	NDARRAY("x", "\"shape\":\"Any\""),
-	"{\"type\":\"tuple\",\"element_types\":[" NDARRAY("a", OF("INT64")) ",{\"name\":\"b\",\"type\":\"string\"}," NDARRAY(
-		"c", OF("BYTES")) ",{\"name\":\"d\",\"type\":\"dict\",\"properties\":{}},{\"name\":\"f\",\"type\":\"file\"}]}",
+	"{\"type\":\"tuple\",\"element_types\":[" NDARRAY(
+		"a",
+		OF("INT64")) ",{\"name\":\"b\",\"type\":\"string\"}," NDARRAY("c",
+									      OF("BYTES")) ",{\"name\":\"d\",\"type\":"
+											   "\"dict\",\"properties\":{}}"
+											   ",{\"name\":\"f\",\"type\":"
+											   "\"file\"}]}",
 	"{\"type\":\"number\"}",
 	"{\"type\":\"file\"}",
 	NDARRAY("x", "\"shape\":[null,2,null],\"item_type\":{\"dtype\":\"UINT8\"}"),
@@ -24,8 +29,9 @@ static const struct signature *signature_at(size_t i)
 	struct buf text;
 	buf_init(&text, 1 << 16);
 	buf_printf(&text,
-		   "{\"methods\":{\"run\":{\"input\":%s,\"output\":" NDARRAY("y", OF("FP32")) "},\"other\":{\"input\":" NDARRAY(
-			   "q", OF("INT8")) ",\"output\":{\"type\":\"string\"}}}}",
+		   "{\"methods\":{\"run\":{\"input\":%s,\"output\":" NDARRAY(
+			   "y", OF("FP32")) "},\"other\":{\"input\":" NDARRAY("q", OF("INT8")) ",\"output\":{\"type\":"
+											       "\"string\"}}}}",
 		   inputs[i]);
 	_cleanup_json_ json_t *json = NULL;
 	if (json_read(text.data, text.len, 64, "fuzz", &json, NULL) != ERR_OK ||
@@ -39,8 +45,11 @@ void run_fuzz(bool dlhub, const uint8_t *data, size_t size)
 {
 	if (size < 3)
 		return;
-	struct body body = { .dlhub = dlhub, .signature = signature_at(data[0] % ARRAY_SIZE(inputs)), .json_bytes = -1,
-			     .data = data + 3, .len = size - 3 };
+	struct body body = { .dlhub = dlhub,
+			     .signature = signature_at(data[0] % ARRAY_SIZE(inputs)),
+			     .json_bytes = -1,
+			     .data = data + 3,
+			     .len = size - 3 };
 	const uint8_t *zero = memchr(body.data, 0, body.len);
 	if (!dlhub && data[2] & 1) {
 		/* The JSON part goes up to a zero byte, which is left out, as it is in JSON. */

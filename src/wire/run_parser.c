@@ -5,7 +5,7 @@
 
 #include <stdarg.h>
 
-#define SLICE_BYTES 8192u /* read between two looks at the clock: about 20 us */
+#define SLICE_BYTES 8192u	    /* read between two looks at the clock: about 20 us */
 #define PARAMETERS_MAX (256u << 10) /* bytes of "parameters": they are read as a document */
 #define QUOTE_MAX 80		    /* characters of the caller's text in an error */
 
@@ -43,7 +43,8 @@ static void subject_format(const struct run_parser *parser, char *text, size_t s
 {
 	text[0] = '\0';
 	if (parser->subject.len)
-		snprintf(text, size, "input '%.*s', ", (int)MIN(parser->subject.len, (size_t)QUOTE_MAX), parser->subject.data);
+		snprintf(text, size, "input '%.*s', ", (int)MIN(parser->subject.len, (size_t)QUOTE_MAX),
+			 parser->subject.data);
 	else if (parser->unnamed)
 		snprintf(text, size, "input %u, ", parser->unnamed);
 }
@@ -75,10 +76,18 @@ enum err_code run_parser_refuse(struct run_parser *parser, struct err *err, cons
 enum err_code run_parser_expected(struct run_parser *parser, const char *what, enum scan_token token, struct err *err)
 {
 	static const char *const came[] = {
-		[SCAN_OBJECT] = "an object",  [SCAN_ARRAY] = "a list",	    [SCAN_STRING_PART] = "a string",
-		[SCAN_STRING] = "a string",   [SCAN_NUMBER] = "a number",   [SCAN_TRUE] = "true",
-		[SCAN_FALSE] = "false",	      [SCAN_NULL] = "null",	    [SCAN_OBJECT_END] = "the end of the object",
-		[SCAN_ARRAY_END] = "the end of the list", [SCAN_KEY] = "a key", [SCAN_KEY_PART] = "a key",
+		[SCAN_OBJECT] = "an object",
+		[SCAN_ARRAY] = "a list",
+		[SCAN_STRING_PART] = "a string",
+		[SCAN_STRING] = "a string",
+		[SCAN_NUMBER] = "a number",
+		[SCAN_TRUE] = "true",
+		[SCAN_FALSE] = "false",
+		[SCAN_NULL] = "null",
+		[SCAN_OBJECT_END] = "the end of the object",
+		[SCAN_ARRAY_END] = "the end of the list",
+		[SCAN_KEY] = "a key",
+		[SCAN_KEY_PART] = "a key",
 	};
 	return run_parser_refuse(parser, err, "%s is expected, but %s came", what, came[token]);
 }
@@ -112,7 +121,8 @@ enum err_code run_parser_once(struct run_parser *parser, uint32_t *seen, const c
 		for (size_t i = 0, len = 0; i < count && len < sizeof(known) - 1; i++)
 			len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s", i ? ", " : "", names[i]);
 		return run_parser_refuse(parser, err, "unknown member '%.*s'; %s has: %s",
-					 (int)MIN(parser->text.len, (size_t)QUOTE_MAX), parser->text.data, where, known);
+					 (int)MIN(parser->text.len, (size_t)QUOTE_MAX), parser->text.data, where,
+					 known);
 	}
 	if (*seen >> member & 1)
 		return run_parser_refuse(parser, err, "'%s' comes twice", names[member]);
@@ -147,8 +157,8 @@ enum err_code run_parser_unknown(struct run_parser *parser, const char *what, st
 		len += (size_t)snprintf(known + len, sizeof(known) - len, "%s'" STR_FMT "'", i ? ", " : "",
 					STR_ARG(arguments[i].name));
 	return run_parser_refuse(parser, err, "method '" STR_FMT "' has no %s '%.*s'; it has: %s%s",
-				 STR_ARG(parser->method->name), what, (int)MIN(name.len, (size_t)QUOTE_MAX), name.data, known,
-				 len >= sizeof(known) ? "..." : "");
+				 STR_ARG(parser->method->name), what, (int)MIN(name.len, (size_t)QUOTE_MAX), name.data,
+				 known, len >= sizeof(known) ? "..." : "");
 }
 
 /* ---- capture ---- */
@@ -218,7 +228,8 @@ enum err_code run_parser_end_parameters(struct run_parser *parser, struct err *e
 		return err_set(err, ERR_OUT_OF_RANGE, "parameters: %zu bytes, but at most %u are taken", text->len,
 			       PARAMETERS_MAX);
 	_cleanup_json_ json_t *json = NULL;
-	enum err_code code = json_read((const char *)text->data, text->len, (int)parser->json_depth, "parameters", &json, err);
+	enum err_code code =
+		json_read((const char *)text->data, text->len, (int)parser->json_depth, "parameters", &json, err);
 	if (code == ERR_OK)
 		parser->request.parameters = (struct str){ (const char *)text->data, text->len };
 	return code;
@@ -378,8 +389,8 @@ static enum err_code feed_json(struct run_parser *parser, const uint8_t *data, s
 	return ERR_OK;
 }
 
-static enum err_code feed(struct run_parser *parser, const uint8_t *data, size_t len, struct turn *turn, size_t *ret_used,
-			  struct err *err)
+static enum err_code feed(struct run_parser *parser, const uint8_t *data, size_t len, struct turn *turn,
+			  size_t *ret_used, struct err *err)
 {
 	size_t json = len, used = 0;
 	if (parser->json_bytes >= 0) {
@@ -420,8 +431,8 @@ static enum err_code failed_before(const struct run_parser *parser, struct err *
 	return parser->failed;
 }
 
-enum err_code run_parser_feed(struct run_parser *parser, const void *data, size_t len, int64_t budget_ns, size_t *ret_used,
-			      struct err *err)
+enum err_code run_parser_feed(struct run_parser *parser, const void *data, size_t len, int64_t budget_ns,
+			      size_t *ret_used, struct err *err)
 {
 	*ret_used = 0;
 	if (parser->failed)

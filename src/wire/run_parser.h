@@ -18,8 +18,8 @@ typedef enum err_code (*binary_fn)(struct run_parser *parser, const uint8_t *dat
 
 /* A tensor behind the JSON part. */
 struct binary_input {
-	size_t input;	/* index into request.inputs */
-	uint64_t size;	/* bytes that were announced */
+	size_t input;  /* index into request.inputs */
+	uint64_t size; /* bytes that were announced */
 	struct sink bytes;
 };
 
@@ -45,10 +45,10 @@ struct run_parser {
 	/* capture of a value's text, or a skip over it */
 	bool capturing;
 	uint32_t capture_depth;
-	struct sink *capture;	      /* NULL: skipped */
-	size_t capture_start;	      /* length of the sink before it */
-	const uint8_t *capture_from;  /* in the present piece */
-	uint64_t capture_offset;      /* of the value's begin in the body */
+	struct sink *capture;	     /* NULL: skipped */
+	size_t capture_start;	     /* length of the sink before it */
+	const uint8_t *capture_from; /* in the present piece */
+	uint64_t capture_offset;     /* of the value's begin in the body */
 	then_fn then;
 
 	/* the first error, which every later call returns */
@@ -70,9 +70,9 @@ struct run_parser {
 
 	/* Open Inference Protocol */
 	binary_fn on_binary;
-	int64_t json_bytes; /* -1: all of the body */
+	int64_t json_bytes;  /* -1: all of the body */
 	token_fn after_list; /* what follows the inputs */
-	int64_t elements;   /* of the shape of the input under way; -1: not known yet */
+	int64_t elements;    /* of the shape of the input under way; -1: not known yet */
 	enum dtype inferred; /* that data which came before their datatype were read as; else INVALID */
 	bool has_binary_size;
 	uint64_t binary_size;
@@ -80,7 +80,7 @@ struct run_parser {
 	size_t binary_count, binary_at;
 
 	/* DLHub */
-	size_t argument;	       /* under way */
+	size_t argument;	      /* under way */
 	struct base64_decoder base64; /* of a file under way */
 	struct sink bytes;	      /* a file's, or a document's text */
 	token_fn item_on;	      /* takes an element of a tuple, if one comes */

@@ -31,7 +31,8 @@ static void put_request(struct buf *out, const struct run_request *request)
 	if (request->parameters.len)
 		buf_printf(out, "; parameters=" STR_FMT, STR_ARG(request->parameters));
 	for (size_t i = 0; i < request->output_count; i++)
-		buf_printf(out, "; output=" STR_FMT ":%d", STR_ARG(request->outputs[i].name), request->outputs[i].binary);
+		buf_printf(out, "; output=" STR_FMT ":%d", STR_ARG(request->outputs[i].name),
+			   request->outputs[i].binary);
 	if (request->timeout_us)
 		buf_printf(out, "; timeout=%lld", (long long)request->timeout_us);
 	buf_puts(out, request->binary_default ? "; binary" : "");
@@ -93,7 +94,8 @@ char *body_dump(const struct body *body, size_t first, size_t piece, int64_t bud
 			   err_hint(&err) ?: "");
 		/* And the same once more. */
 		struct err again = ERR_INIT;
-		if (run_parser_finish(parser, &request, &again) != code || strcmp(err_text(&again), err_text(&err)) != 0)
+		if (run_parser_finish(parser, &request, &again) != code ||
+		    strcmp(err_text(&again), err_text(&err)) != 0)
 			abort();
 		err_done(&again);
 	}

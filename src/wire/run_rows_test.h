@@ -17,7 +17,8 @@
 static inline struct signature *method_of(const char *input)
 {
 	_cleanup_free_ char *text = NULL;
-	assert_true(asprintf(&text, "{\"methods\":{\"run\":{\"input\":%s,\"output\":" OUTPUTS "}," OTHER_METHOD "}}", input) > 0);
+	assert_true(asprintf(&text, "{\"methods\":{\"run\":{\"input\":%s,\"output\":" OUTPUTS "}," OTHER_METHOD "}}",
+			     input) > 0);
 	_cleanup_json_ json_t *json = NULL;
 	struct err err = ERR_INIT;
 	if (json_read(text, strlen(text), 64, "test", &json, &err) != ERR_OK)
@@ -57,7 +58,9 @@ static inline bool check_row(bool dlhub, const struct row *row)
 	for (char *c = text; *c; c++)
 		if (*c == '\'')
 			*c = '"';
-	struct body body = { .dlhub = dlhub, .signature = signature, .json_bytes = -1, .data = (uint8_t *)text, .len = strlen(text) };
+	struct body body = {
+		.dlhub = dlhub, .signature = signature, .json_bytes = -1, .data = (uint8_t *)text, .len = strlen(text)
+	};
 	char *sep = strchr(text, '\x01'); /* the binary part follows */
 	if (sep) {
 		body.json_bytes = sep - text;
@@ -66,8 +69,9 @@ static inline bool check_row(bool dlhub, const struct row *row)
 	}
 	_cleanup_free_ char *whole = body_dump(&body, body.len, body.len, 0);
 	const char *why = row->result[0] >= 'A' && row->result[0] <= 'Z' ? strstr(row->result, ": ") : NULL;
-	bool right = why ? strncmp(whole, row->result, (size_t)(why - row->result)) == 0 && strstr(whole, why + 2) != NULL :
-			   strcmp(whole, row->result) == 0;
+	bool right =
+		why ? strncmp(whole, row->result, (size_t)(why - row->result)) == 0 && strstr(whole, why + 2) != NULL
+		    : strcmp(whole, row->result) == 0;
 	if (!right)
 		print_error("%s gives \"%s\", not \"%s\"\n", row->body, whole, row->result);
 	check_cuts(&body, whole);

@@ -25,7 +25,8 @@ static enum err_code check_count(const struct method *method, size_t count, stru
 		       method->output_count);
 }
 
-static enum err_code put_output(struct buf *out, struct str name, const struct tensor *tensor, bool binary, struct err *err)
+static enum err_code put_output(struct buf *out, struct str name, const struct tensor *tensor, bool binary,
+				struct err *err)
 {
 	if (tensor->dtype == DTYPE_JSON || tensor->dtype == DTYPE_FILE)
 		return err_set(err, ERR_INTERNAL, "a document was not made a tensor before the reply was written");
@@ -114,8 +115,8 @@ static bool wants_list(const struct tensor *tensor)
 	return i == tensor->len || (tensor->data[i] != '[' && tensor->data[i] != '{');
 }
 
-enum err_code dlhub_output_write(struct buf *out, const struct method *method, const struct tensor *outputs, size_t count,
-				 bool wrap, struct err *err)
+enum err_code dlhub_output_write(struct buf *out, const struct method *method, const struct tensor *outputs,
+				 size_t count, bool wrap, struct err *err)
 {
 	enum err_code code = check_count(method, count, err);
 	if (code != ERR_OK)

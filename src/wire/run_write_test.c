@@ -4,10 +4,14 @@
 
 #include <math.h>
 
-static struct tensor tensor_of(const char *name, enum dtype dtype, const void *data, size_t len, uint32_t rank, int64_t a,
-			       int64_t b)
+static struct tensor tensor_of(const char *name, enum dtype dtype, const void *data, size_t len, uint32_t rank,
+			       int64_t a, int64_t b)
 {
-	return (struct tensor){ .name = str_of(name), .dtype = dtype, .rank = rank, .shape = { a, b }, .data = (uint8_t *)data,
+	return (struct tensor){ .name = str_of(name),
+				.dtype = dtype,
+				.rank = rank,
+				.shape = { a, b },
+				.data = (uint8_t *)data,
 				.len = len };
 }
 
@@ -81,7 +85,8 @@ static void test_print_refused(void **state)
 static struct signature *outputs_of(const char *output)
 {
 	_cleanup_free_ char *text = NULL;
-	assert_true(asprintf(&text, "{\"methods\":{\"run\":{\"input\":{\"type\":\"string\"},\"output\":%s}}}", output) > 0);
+	assert_true(asprintf(&text, "{\"methods\":{\"run\":{\"input\":{\"type\":\"string\"},\"output\":%s}}}", output) >
+		    0);
 	_cleanup_json_ json_t *json = NULL;
 	assert_int_equal(json_read(text, strlen(text), 64, "test", &json, NULL), ERR_OK);
 	struct signature *signature = NULL;
@@ -96,15 +101,20 @@ static struct tensor document(enum dtype dtype, const char *text)
 
 static void test_oip_response(void **state)
 {
-	_cleanup_(signature_destroyp) struct signature *signature =
-		outputs_of(TUPLE(TENSOR("y", "FP32", "[null,2]") ",{\"name\":\"s\",\"type\":\"string\"},{\"name\":\"n\",\"type\":"
-			   "\"integer\"},{\"name\":\"d\",\"type\":\"dict\",\"properties\":{}},{\"name\":\"f\",\"type\":\"file\"},"
-			   "{\"name\":\"r\",\"type\":\"number\"},{\"name\":\"t\",\"type\":\"boolean\"}"));
+	_cleanup_(signature_destroyp) struct signature *signature = outputs_of(TUPLE(TENSOR(
+		"y", "FP32", "[null,2]") ",{\"name\":\"s\",\"type\":\"string\"},{\"name\":\"n\",\"type\":"
+					 "\"integer\"},{\"name\":\"d\",\"type\":\"dict\",\"properties\":{}},{\"name\":"
+					 "\"f\",\"type\":\"file\"},"
+					 "{\"name\":\"r\",\"type\":\"number\"},{\"name\":\"t\",\"type\":\"boolean\"}"));
 	const struct method *method = signature_method(signature, STR("run"));
 	static const float reals[] = { 1, 2 };
 	struct tensor outputs[] = {
-		tensor_of("y", DTYPE_FP32, reals, 8, 2, 1, 2), document(DTYPE_JSON, "\"a\\u00e9\\n\""), document(DTYPE_JSON, " 7 "),
-		document(DTYPE_JSON, "{\"k\":1}"),	       document(DTYPE_FILE, "abc"),	       document(DTYPE_JSON, "2.5"),
+		tensor_of("y", DTYPE_FP32, reals, 8, 2, 1, 2),
+		document(DTYPE_JSON, "\"a\\u00e9\\n\""),
+		document(DTYPE_JSON, " 7 "),
+		document(DTYPE_JSON, "{\"k\":1}"),
+		document(DTYPE_FILE, "abc"),
+		document(DTYPE_JSON, "2.5"),
 		document(DTYPE_JSON, "true"),
 	};
 	struct arena arena;
@@ -113,12 +123,13 @@ static void test_oip_response(void **state)
 	struct buf out;
 	buf_init(&out, 1 << 16);
 	bool any;
-	assert_int_equal(oip_response_write(&out, STR("a/b"), STR("3"), STR("i\"d"), method, outputs, ARRAY_SIZE(outputs), NULL,
-					    STR("{\"p\":1}"), &any, NULL),
+	assert_int_equal(oip_response_write(&out, STR("a/b"), STR("3"), STR("i\"d"), method, outputs,
+					    ARRAY_SIZE(outputs), NULL, STR("{\"p\":1}"), &any, NULL),
 			 ERR_OK);
 	assert_false(any);
 	assert_string_equal(out.data,
-			    "{\"model_name\":\"a/b\",\"model_version\":\"3\",\"id\":\"i\\\"d\",\"parameters\":{\"p\":1},\"outputs\":["
+			    "{\"model_name\":\"a/"
+			    "b\",\"model_version\":\"3\",\"id\":\"i\\\"d\",\"parameters\":{\"p\":1},\"outputs\":["
 			    "{\"name\":\"y\",\"datatype\":\"FP32\",\"shape\":[1,2],\"data\":[1.0,2.0]},"
 			    "{\"name\":\"s\",\"datatype\":\"BYTES\",\"shape\":[1],\"data\":[\"a\xc3\xa9\\n\"]},"
 			    "{\"name\":\"n\",\"datatype\":\"INT64\",\"shape\":[1],\"data\":[7]},"
@@ -128,12 +139,15 @@ static void test_oip_response(void **state)
 			    "{\"name\":\"t\",\"datatype\":\"BOOL\",\"shape\":[1],\"data\":[true]}]}");
 	buf_clear(&out);
 	const bool binary[] = { true, false };
-	assert_int_equal(oip_response_write(&out, STR("a/b"), STR(""), STR(""), method, outputs, 2, binary, STR(""), &any, NULL),
-			 ERR_OK);
+	assert_int_equal(
+		oip_response_write(&out, STR("a/b"), STR(""), STR(""), method, outputs, 2, binary, STR(""), &any, NULL),
+		ERR_OK);
 	assert_true(any);
-	assert_string_equal(out.data, "{\"model_name\":\"a/b\",\"outputs\":[{\"name\":\"y\",\"datatype\":\"FP32\",\"shape\":[1,2],"
-				      "\"parameters\":{\"binary_data_size\":8}},{\"name\":\"s\",\"datatype\":\"BYTES\",\"shape\":[1],"
-				      "\"data\":[\"a\xc3\xa9\\n\"]}]}");
+	assert_string_equal(
+		out.data,
+		"{\"model_name\":\"a/b\",\"outputs\":[{\"name\":\"y\",\"datatype\":\"FP32\",\"shape\":[1,2],"
+		"\"parameters\":{\"binary_data_size\":8}},{\"name\":\"s\",\"datatype\":\"BYTES\",\"shape\":[1],"
+		"\"data\":[\"a\xc3\xa9\\n\"]}]}");
 	buf_done(&out);
 	arena_done(&arena);
 }
@@ -144,9 +158,10 @@ static void test_wrong_outputs(void **state)
 	static const struct {
 		const char *type, *text;
 	} rows[] = {
-		{ "string", "7" },    { "string", "\"a" },   { "string", "" },	  { "string", "\"a\" 1" }, { "integer", "1.5" },
-		{ "integer", "null" }, { "integer", "" },    { "number", "NaN" }, { "number", "1 2" },	   { "number", "1e999" },
-		{ "boolean", "1" },   { "boolean", "tru" }, { "file", "1" },
+		{ "string", "7" },    { "string", "\"a" },   { "string", "" },	 { "string", "\"a\" 1" },
+		{ "integer", "1.5" }, { "integer", "null" }, { "integer", "" },	 { "number", "NaN" },
+		{ "number", "1 2" },  { "number", "1e999" }, { "boolean", "1" }, { "boolean", "tru" },
+		{ "file", "1" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char type[64];
@@ -189,7 +204,8 @@ static void test_dlhub_output(void **state)
 		const struct method *method = signature_method(signature, STR("run"));
 		assert_int_equal(dlhub_output_write(&out, method, &rows[i].tensor, 1, rows[i].wrap, NULL), ERR_OK);
 		assert_string_equal(out.data, rows[i].text);
-		assert_int_equal(dlhub_output_write(&out, method, &rows[i].tensor, 0, false, NULL), ERR_FAILED_PRECONDITION);
+		assert_int_equal(dlhub_output_write(&out, method, &rows[i].tensor, 0, false, NULL),
+				 ERR_FAILED_PRECONDITION);
 		buf_done(&out);
 	}
 }
@@ -219,7 +235,8 @@ static void test_round_trip(void **state)
 			memcpy((uint8_t *)data + i * size, &bits, size);
 		}
 		char input[200];
-		snprintf(input, sizeof(input), "{\"name\":\"x\",\"type\":\"ndarray\",\"shape\":[null,4],\"item_type\":{\"dtype\":\"%s\"}}",
+		snprintf(input, sizeof(input),
+			 "{\"name\":\"x\",\"type\":\"ndarray\",\"shape\":[null,4],\"item_type\":{\"dtype\":\"%s\"}}",
 			 dtype_name((enum dtype)dtype));
 		_cleanup_(signature_destroyp) struct signature *signature = method_of(input);
 		const struct tensor tensor = tensor_of("x", (enum dtype)dtype, data, len, 2, COUNT / 4, 4);
@@ -230,13 +247,15 @@ static void test_round_trip(void **state)
 			buf_init(&body, 1 << 20);
 			buf_puts(&body, nested ? "{\"data\":" : "");
 			if (!nested)
-				buf_printf(&body, "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"%s\",\"shape\":[%d,4],\"data\":",
-					   dtype_name((enum dtype)dtype), COUNT / 4);
+				buf_printf(
+					&body,
+					"{\"inputs\":[{\"name\":\"x\",\"datatype\":\"%s\",\"shape\":[%d,4],\"data\":",
+					dtype_name((enum dtype)dtype), COUNT / 4);
 			assert_int_equal(tensor_print(&body, &tensor, nested ? TENSOR_PRINT_NESTED : 0, NULL), ERR_OK);
 			buf_puts(&body, nested ? "}" : "}]}");
 			const struct method *method = signature_method(signature, STR("run"));
-			struct run_parser *parser =
-				nested ? dlhub_parser_create(&arena, method, 8) : oip_parser_create(&arena, method, -1, 8);
+			struct run_parser *parser = nested ? dlhub_parser_create(&arena, method, 8)
+							   : oip_parser_create(&arena, method, -1, 8);
 			struct run_request request;
 			size_t used;
 			assert_int_equal(run_parser_feed(parser, body.data, body.len, 0, &used, NULL), ERR_OK);
@@ -250,5 +269,6 @@ static void test_round_trip(void **state)
 	}
 }
 
-TEST_MAIN(cmocka_unit_test(test_print), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_print_refused), cmocka_unit_test(test_oip_response),
-	  cmocka_unit_test(test_wrong_outputs), cmocka_unit_test(test_dlhub_output))
+TEST_MAIN(cmocka_unit_test(test_print), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_print_refused),
+	  cmocka_unit_test(test_oip_response), cmocka_unit_test(test_wrong_outputs),
+	  cmocka_unit_test(test_dlhub_output))

@@ -73,8 +73,8 @@ static ALWAYS_INLINE bool put_whole(uint8_t *to, size_t size, bool is_signed, co
 	return true;
 }
 
-static ALWAYS_INLINE bool put_number(uint8_t *to, enum dtype dtype, const struct number_text *number, const uint8_t *text,
-				     const uint8_t *end)
+static ALWAYS_INLINE bool put_number(uint8_t *to, enum dtype dtype, const struct number_text *number,
+				     const uint8_t *text, const uint8_t *end)
 {
 	switch (dtype) {
 	case DTYPE_FP32: {
@@ -217,7 +217,8 @@ static enum err_code put_number_token(struct tensor_fill *fill, const struct jso
 	const uint8_t *text = (const uint8_t *)scan->text.data, *end = text + scan->text.len;
 	size_t size = dtype_size(fill->dtype);
 	if (fill->dtype == DTYPE_BYTES || (fill->free && fill->dtype == DTYPE_BOOL))
-		return refuse(fill, err, "%s is expected, but %.*s came", fill->dtype == DTYPE_BYTES ? "a string" : "true or false",
+		return refuse(fill, err, "%s is expected, but %.*s came",
+			      fill->dtype == DTYPE_BYTES ? "a string" : "true or false",
 			      (int)MIN(scan->text.len, (size_t)60), scan->text.data);
 	if (!sink_reserve(&fill->sink, size))
 		return no_memory(err);
@@ -225,8 +226,8 @@ static enum err_code put_number_token(struct tensor_fill *fill, const struct jso
 		bool whole = fill->dtype < DTYPE_FP16;
 		uint64_t value;
 		if (whole && scan->number.real && !number_text_whole(&scan->number, text, end, &value))
-			return refuse(fill, err, "%.*s is not a whole number, which %s needs", (int)MIN(scan->text.len, (size_t)60),
-				      scan->text.data, dtype_name(fill->dtype));
+			return refuse(fill, err, "%.*s is not a whole number, which %s needs",
+				      (int)MIN(scan->text.len, (size_t)60), scan->text.data, dtype_name(fill->dtype));
 		return refuse(fill, err, "%.*s does not fit %s", (int)MIN(scan->text.len, (size_t)60), scan->text.data,
 			      dtype_name(fill->dtype));
 	}
@@ -241,8 +242,8 @@ static enum err_code put_bool(struct tensor_fill *fill, bool value, struct err *
 	if (fill->dtype == DTYPE_INVALID)
 		fill->dtype = DTYPE_BOOL;
 	if (fill->dtype != DTYPE_BOOL)
-		return refuse(fill, err, "%s is expected, but %s came", fill->dtype == DTYPE_BYTES ? "a string" : "a number",
-			      value ? "true" : "false");
+		return refuse(fill, err, "%s is expected, but %s came",
+			      fill->dtype == DTYPE_BYTES ? "a string" : "a number", value ? "true" : "false");
 	uint8_t byte = value;
 	return sink_put(&fill->sink, &byte, 1) ? ERR_OK : no_memory(err);
 }
@@ -274,7 +275,8 @@ static enum err_code admit_string(struct tensor_fill *fill, struct err *err)
 		fill->dtype = DTYPE_BYTES;
 	if (fill->dtype == DTYPE_BYTES)
 		return ERR_OK;
-	return refuse(fill, err, "%s is expected, but a string came", fill->dtype == DTYPE_BOOL ? "true or false" : "a number");
+	return refuse(fill, err, "%s is expected, but a string came",
+		      fill->dtype == DTYPE_BOOL ? "true or false" : "a number");
 }
 
 /* ---- nesting ---- */
@@ -298,8 +300,8 @@ static enum err_code close_bracket(struct tensor_fill *fill, struct err *err)
 	uint32_t level = --fill->depth;
 	int64_t count = fill->counts[level];
 	if (fill->shape[level] >= 0 && fill->shape[level] != count)
-		return refuse(fill, err, "the nesting is uneven: a list of %lld came after one of %lld", (long long)count,
-			      (long long)fill->shape[level]);
+		return refuse(fill, err, "the nesting is uneven: a list of %lld came after one of %lld",
+			      (long long)count, (long long)fill->shape[level]);
 	fill->shape[level] = count;
 	if (level)
 		fill->counts[level - 1]++;
@@ -357,7 +359,8 @@ static enum err_code element(struct tensor_fill *fill, struct json_scan *scan, e
 	return code;
 }
 
-enum err_code tensor_fill_token(struct tensor_fill *fill, struct json_scan *scan, enum scan_token token, struct err *err)
+enum err_code tensor_fill_token(struct tensor_fill *fill, struct json_scan *scan, enum scan_token token,
+				struct err *err)
 {
 	enum err_code code;
 	switch (token) {

@@ -13,15 +13,17 @@ enum err_code tensor_print_too_large(struct err *err)
 static enum err_code not_json(int64_t element, const char *what, struct err *err)
 {
 	err_set(err, ERR_FAILED_PRECONDITION, "element %lld is %s, which JSON cannot hold", (long long)element, what);
-	err_advise(err, "ask for binary output: in POST /v2/models/.../infer, \"parameters\": {\"binary_data_output\": true}");
+	err_advise(
+		err,
+		"ask for binary output: in POST /v2/models/.../infer, \"parameters\": {\"binary_data_output\": true}");
 	return ERR_FAILED_PRECONDITION;
 }
 
-#define LOAD(type, at)                                \
-	({                                            \
-		type load_v_;                         \
+#define LOAD(type, at)                                   \
+	({                                               \
+		type load_v_;                            \
 		memcpy(&load_v_, (at), sizeof(load_v_)); \
-		load_v_;                              \
+		load_v_;                                 \
 	})
 
 static inline size_t print_float(char *to, float value)
@@ -68,8 +70,8 @@ static inline size_t print_one(char *to, enum dtype dtype, const uint8_t *at)
 }
 
 /* `count` numbers with commas between them. */
-static inline enum err_code print_numbers(struct buf *out, enum dtype dtype, size_t size, const uint8_t *data, int64_t first,
-					  int64_t count, struct err *err)
+static inline enum err_code print_numbers(struct buf *out, enum dtype dtype, size_t size, const uint8_t *data,
+					  int64_t first, int64_t count, struct err *err)
 {
 	for (int64_t i = 0; i < count;) {
 		int64_t batch = MIN(count - i, (int64_t)BATCH);
