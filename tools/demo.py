@@ -34,6 +34,11 @@ def arguments():
 
 # ---- what the examples need ----
 
+def shown(path):
+    """As people see it: relative to the project, where it lies inside."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
 def requirements(names):
     lines = []
     for name in names:
@@ -50,7 +55,7 @@ def install(folder, names, megabytes, what):
     missing = [one for one in wanted if one not in have]
     if not missing:
         return
-    print(f"\n   installing into {os.path.relpath(venv, ROOT)} ({what}; about {megabytes} MB to download): {', '.join(missing)}",
+    print(f"\n   installing into {shown(venv)} ({what}; about {megabytes} MB to download): {', '.join(missing)}",
           flush=True)
     started = time.monotonic()
     if not (venv / "bin" / "pip").exists():
@@ -157,8 +162,8 @@ def main():
     if STAGE not in os.environ:
         print("DLHub demo. Packages to download in all: about "
               f"{FIRST_MB} MB at first, then {OTHERS_MB} MB of frameworks to train with, 145 MB of Debian's PyTorch, and "
-              f"{HUB_MB} MB\nthat the hub fetches into its servables' own environments. Nothing is fetched twice, and "
-              f"everything lies in {os.path.relpath(folder, ROOT)}.")
+              f"{HUB_MB} MB\nthat the hub fetches into its servables' own environments. What is there already is not fetched again; "
+              f"everything lies in {shown(folder)}.")
         folder.mkdir(parents=True, exist_ok=True)
         install(folder, [FIRST], FIRST_MB, "for the first example")
         # From here on with numpy: the same program in that environment.

@@ -111,6 +111,9 @@ class Example:
         show.text(show.good(f"agrees: {count} numbers, the largest difference is {worst:.1e}") +
                   f" (tolerated: {self._tolerance()}); first answer after {times[0] * 1e3:.0f} ms, "
                   f"then {min(self._again(name, runs[-1], times)) * 1e3:.0f} ms")
+        if "call" in self.expected:
+            show.text(f"one image alone: {self.expected['call']['by']} {self.expected['call']['ms']:.2f} ms in its own process, "
+                      f"the hub's worker {self._run_ms(name, self.expected['call']['input']):.2f} ms")
 
     # ---- running ----
 
@@ -137,6 +140,12 @@ class Example:
             times = [*times, self._run_array(name, run, True)[1] if isinstance(run["output"], str)
                      else self._run_value(name, run, True)[1]]
         return times[1:]
+
+    def _run_ms(self, name, input_file, calls=10):
+        """The shortest of some runs, as the hub measures it: what the servable took, without the way to it."""
+        said = [self.demo.dlhub("run", name, "--input", self.demo.shown(self.out / input_file), "--debug", quiet=True,
+                                json_too=True)[0] for _ in range(calls)]
+        return min(json.loads(one)["metadata"]["run_ms"] for one in said)
 
     # ---- comparing ----
 

@@ -59,13 +59,15 @@ def make_decoder():
 
 
 def call_ms(encoder, image, calls=50):
-    """How long the framework's own call takes, the fastest way to make it: a compiled function."""
+    """How long the framework's own call takes at best, made the fastest way: a compiled function."""
     call = tf.function(encoder, input_signature=[tf.TensorSpec(image.shape, tf.float32)])
     call(image)
-    started = time.perf_counter()
+    times = []
     for _ in range(calls):
+        started = time.perf_counter()
         call(image).numpy()
-    return (time.perf_counter() - started) / calls * 1e3
+        times.append(time.perf_counter() - started)
+    return min(times) * 1e3
 
 
 def main():
@@ -95,7 +97,7 @@ def main():
     (args.out / "expected.json").write_text(json.dumps({
         "framework": f"Keras {keras.__version__} on TensorFlow {tf.__version__}",
         "rtol": 1e-5, "atol": 1e-5,
-        "call_ms": round(call_ms(encoder, held_out[:1]), 3),
+        "call": {"by": "TensorFlow's compiled function", "input": "one.npy", "ms": round(call_ms(encoder, held_out[:1]), 3)},
         "runs": [{"input": "input.npy", "output": "output.npy", "rows": ["patch 1", "patch 2", "patch 3"]}],
     }, indent=1) + "\n")
 
