@@ -211,7 +211,8 @@ static enum err_code encode_bytes(struct arena *arena, const struct argument *ar
 	}
 	if (!ok)
 		return no_memory(err);
-	memcpy(sink.data, &(uint32_t){ (uint32_t)(sink.len - 4) }, 4);
+	uint32_t len = (uint32_t)(sink.len - 4);
+	memcpy(sink.data, &len, 4);
 	set_data(tensor, DTYPE_BYTES, sink.data, sink.len);
 	return ERR_OK;
 }
