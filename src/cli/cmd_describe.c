@@ -40,6 +40,18 @@ static void print_method(const struct cli *cli, const char *name, const json_t *
 	}
 }
 
+/* "run", which is what a servable is run with by itself, then the others; `wanted` NULL: all. */
+static void print_methods(const struct cli *cli, json_t *methods, const char *wanted)
+{
+	const char *name;
+	json_t *method = json_object_get(methods, "run");
+	if (method && (!wanted || strcmp(wanted, "run") == 0))
+		print_method(cli, "run", method);
+	json_object_foreach (methods, name, method)
+		if (strcmp(name, "run") != 0 && (!wanted || strcmp(name, wanted) == 0))
+			print_method(cli, name, method);
+}
+
 static void print_line(const struct cli *cli, const char *label, const char *text)
 {
 	if (text && *text)
@@ -158,10 +170,7 @@ static enum err_code run_describe(struct cli *cli, struct err *err)
 	}
 	print_heading(cli, document);
 	out_print(cli, "\n" BOLD "Methods" PLAIN "\n");
-	const char *name;
-	json_t *method;
-	json_object_foreach (json_path(document, "servable.methods"), name, method)
-		print_method(cli, name, method);
+	print_methods(cli, json_path(document, "servable.methods"), NULL);
 	print_serving(cli, document);
 	print_files(cli, json_object_get(document, "files"));
 	_cleanup_free_ char *command = types_run_command(document);
@@ -176,8 +185,8 @@ static enum err_code run_methods(struct cli *cli, struct err *err)
 	enum err_code code = get(cli, cli->args.words[0], "", &document, err);
 	if (code != ERR_OK)
 		return code;
-	json_t *methods = json_path(document, "servable.methods"), *method;
-	const char *wanted = cli->args.word_count > 1 ? cli->args.words[1] : NULL, *name;
+	json_t *methods = json_path(document, "servable.methods");
+	const char *wanted = cli->args.word_count > 1 ? cli->args.words[1] : NULL;
 	if (wanted && !json_object_get(methods, wanted)) {
 		err_set(err, ERR_NOT_FOUND, "%s has no method '%s'", json_path_string(document, "name"), wanted);
 		err_advise(err, "`dlhub methods %s` lists them", cli->args.words[0]);
@@ -187,9 +196,7 @@ static enum err_code run_methods(struct cli *cli, struct err *err)
 		out_json(wanted ? json_object_get(methods, wanted) : methods);
 		return ERR_OK;
 	}
-	json_object_foreach (methods, name, method)
-		if (!wanted || strcmp(name, wanted) == 0)
-			print_method(cli, name, method);
+	print_methods(cli, methods, wanted);
 	return ERR_OK;
 }
 

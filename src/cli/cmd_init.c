@@ -28,17 +28,26 @@ static char *name_of(const char *path)
 	return name;
 }
 
-static json_t *template_for(const char *name)
+/* "Marie Curie" of the system's own list of users as "Curie, Marie". Returned owned. */
+static char *person(void)
 {
 	const struct passwd *user = getpwuid(getuid());
-	_cleanup_free_ char *person = user && user->pw_gecos ? xstrndup(user->pw_gecos, strcspn(user->pw_gecos, ",")) : xstrdup("");
-	return json_pack("{s:{s:[{s:s}],s:[{s:s,s:s,s:s,s:[s]}],s:[{s:s,s:s}],s:s,s:[]},"
-			 "s:{s:s,s:s,s:[],s:[s],s:{s:{}}}}",
-			 "datacite", "titles", "title", name, "creators", "creatorName", *person ? person : "Family, Given", "familyName",
-			 "Family", "givenName", "Given", "affiliations", "Institution", "descriptions", "description",
-			 "What it does, on what data it was trained, and how good it is.", "descriptionType", "Abstract",
-			 "publisher", "DLHub", "relatedIdentifiers", "dlhub", "name", name, "type", "servable", "domains",
-			 "visible_to", "public", "dependencies", "python");
+	_cleanup_free_ char *name = user && user->pw_gecos ? xstrndup(user->pw_gecos, strcspn(user->pw_gecos, ",")) : xstrdup("");
+	char *space = strrchr(name, ' ');
+	if (!space || !space[1] || !str_is_utf8(name, strlen(name)))
+		return xstrdup("Family, Given");
+	*space = '\0';
+	return xasprintf("%s, %s", space + 1, name);
+}
+
+static json_t *template_for(const char *name)
+{
+	_cleanup_free_ char *creator = person();
+	return json_pack("{s:{s:[{s:s}],s:[{s:s,s:[s]}],s:[{s:s,s:s}],s:s,s:[]},s:{s:s,s:s,s:[],s:[s],s:{s:{}}}}", "datacite",
+			 "titles", "title", name, "creators", "creatorName", creator, "affiliations", "Institution",
+			 "descriptions", "description", DOCUMENT_ABSTRACT, "descriptionType", "Abstract", "publisher", "DLHub",
+			 "relatedIdentifiers", "dlhub", "name", name, "type", "servable", "domains", "visible_to", "public",
+			 "dependencies", "python");
 }
 
 static enum err_code run_init(struct cli *cli, struct err *err)

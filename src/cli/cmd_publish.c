@@ -1,5 +1,6 @@
 /* cli/cmd_publish.c - `dlhub publish`: a file, folder or Python function becomes a servable. */
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "cli/cli.h"
 #include "cli/out.h"
@@ -10,14 +11,20 @@
 #include "cli/watch.h"
 #include "client/publish.h"
 
+#define REDRAW_MS 100
+
 struct sending {
 	struct cli *cli;
+	int64_t drawn_ms;
 };
 
 static void on_progress(void *context, int64_t sent, int64_t total)
 {
 	struct sending *sending = context;
 	char done[OUT_BYTES_SIZE], all[OUT_BYTES_SIZE], text[80];
+	if (clock_ms() - sending->drawn_ms < REDRAW_MS)
+		return;
+	sending->drawn_ms = clock_ms();
 	out_bytes(sent, done);
 	out_bytes(total, all);
 	snprintf(text, sizeof(text), "sending %s of %s", done, all);
@@ -36,7 +43,7 @@ static enum err_code send(struct cli *cli, const struct content *content, const 
 			DOCUMENT_BYTES);
 		return err_advise(err, "give a smaller --example-input (one row instead of many), or --no-record");
 	}
-	struct sending sending = { cli };
+	struct sending sending = { .cli = cli };
 	const struct client_upload upload = { .metadata = text, .metadata_len = strlen(text), .fd = content->fd,
 					      .bytes = content->bytes, .filename = content->filename,
 					      .on_progress = on_progress, .context = &sending };
@@ -59,6 +66,9 @@ static enum err_code prepare(struct cli *cli, const char *path, json_t **ret, st
 	enum err_code code = document_make(cli, path, &document, &source, err);
 	if (code == ERR_OK && source)
 		out_say(cli, "metadata from %s\n", source);
+	const char *abstract = json_path_string(json_array_get(json_path(document, "datacite.descriptions"), 0), "description");
+	if (code == ERR_OK && abstract && strcmp(abstract, DOCUMENT_ABSTRACT) == 0)
+		out_warn(cli, YELLOW "note:" PLAIN " the description in %s is still that of the template\n", source);
 	if (code == ERR_OK)
 		code = golden_from_options(cli, document, err);
 	if (code == ERR_OK && wants_record(cli, document))

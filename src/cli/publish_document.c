@@ -224,6 +224,36 @@ static enum err_code put_type(json_t *method, const char *member, const struct a
 	return code;
 }
 
+/* What the hub finds in the file fills in the rest. */
+static enum err_code put_model_type(json_t *document, const char *type, struct err *err)
+{
+	static const struct {
+		const char *type, *shim;
+	} models[] = {
+		{ "ONNX Model", "onnx.ONNXServable" },	  { "TensorFlow Model", "tensorflow.TensorFlowServable" },
+		{ "Keras Model", "keras.KerasServable" }, { "Scikit-learn estimator", "sklearn.ScikitLearnServable" },
+		{ "Torch Model", "pytorch.TorchServable" },
+	};
+	struct buf known;
+	if (!type)
+		return ERR_OK;
+	for (size_t i = 0; i < ARRAY_SIZE(models); i++)
+		if (strcasecmp(type, models[i].type) == 0) {
+			json_t *servable = block(document, "servable");
+			put_text(servable, "type", models[i].type);
+			put_text(servable, "shim", models[i].shim);
+			block(block(servable, "methods"), "run");
+			return ERR_OK;
+		}
+	buf_init(&known, 1024);
+	for (size_t i = 0; i < ARRAY_SIZE(models); i++)
+		buf_printf(&known, "%s'%s'", i ? ", " : "", models[i].type);
+	err_set(err, ERR_INVALID_ARGUMENT, "--type '%s' is none that there is", type);
+	err_advise(err, "one of %s; functions and classes go by --function and --class", known.data);
+	buf_done(&known);
+	return ERR_INVALID_ARGUMENT;
+}
+
 /* "pkg/module.py" is the module "module": the file alone is sent. */
 static enum err_code module_name(const struct args *args, const char *path, char **ret, struct err *err)
 {
@@ -311,9 +341,9 @@ enum err_code document_make(const struct cli *cli, const char *path, json_t **re
 	put_datacite(document, &cli->args);
 	put_dlhub(document, &cli->args);
 	put_dependencies(document, &cli->args);
-	if (args_value(&cli->args, "type"))
-		put_text(block(document, "servable"), "type", args_value(&cli->args, "type"));
-	code = put_python(document, &cli->args, path, err);
+	code = put_model_type(document, args_value(&cli->args, "type"), err);
+	if (code == ERR_OK)
+		code = put_python(document, &cli->args, path, err);
 	if (code == ERR_OK)
 		code = check(document, path, source, err);
 	if (code != ERR_OK)

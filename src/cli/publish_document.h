@@ -5,6 +5,9 @@
 
 #define DOCUMENT_BYTES (1u << 20) /* the hub's own default: limits.metadata_bytes */
 
+/* What `dlhub init` puts where the publisher is to write; a publish that still says so is warned of. */
+#define DOCUMENT_ABSTRACT "What it does, on what data it was trained, and how good it is."
+
 /* Where metadata for `path` is kept: PATH/dlhub.json for a folder, PATH.dlhub.json for a file. Returned owned. */
 char *document_path(const char *path);
 /* Reads --metadata or what lies at document_path(), and puts the options of `dlhub publish` over it. Returned owned.

@@ -91,6 +91,8 @@ static enum err_code walk_entry(struct walk *walk, DIR *dir, const char *path, c
 		walk->left_out++;
 		return ERR_OK;
 	}
+	if (!*path && strcmp(name, "dlhub.json") == 0)
+		return ERR_OK;
 	_cleanup_free_ char *below = *path ? xasprintf("%s/%s", path, name) : xstrdup(name);
 	if (!str_is_utf8(below, strlen(below)))
 		return err_set(err, ERR_INVALID_ARGUMENT, "%s/%s: the name of this file is not UTF-8", walk->folder, below);

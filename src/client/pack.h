@@ -4,7 +4,8 @@
  * sorted order with owner, group and times left out, so that the same content gives the same bytes. A link is
  * followed only as far as it stays inside the folder (the kernel is asked: RESOLVE_BENEATH) and its target is
  * written in its place; a link out of the folder, or to a folder, is an error that names it. Sockets, devices and
- * pipes are errors. Left out: .git, __pycache__, .ipynb_checkpoints, .DS_Store. */
+ * pipes are errors. Left out: .git, __pycache__, .ipynb_checkpoints, .DS_Store
+ * and the folder's own dlhub.json: it describes the content, and a change of words makes no new version. */
 #pragma once
 
 #include "base/err.h"

@@ -64,6 +64,7 @@ static void holds_files_and_inner_links(void **state)
 	memset(name, 'n', 140);
 	name[140] = '\0';
 	put(folder, "b.txt", "two");
+	put(folder, "dlhub.json", "{}");
 	make(folder, "a");
 	put(folder, "a/x.bin", "one");
 	put(folder, name, "long");
@@ -92,6 +93,7 @@ static void holds_files_and_inner_links(void **state)
 	}
 	assert_int_equal(archive_read_next_header(archive, &entry), ARCHIVE_EOF);
 	archive_read_free(archive);
+	drop(folder, "dlhub.json");
 	drop(folder, "__pycache__/junk");
 	drop(folder, "__pycache__");
 	drop(folder, "l");
