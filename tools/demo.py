@@ -51,14 +51,14 @@ def install(folder, names, megabytes, what):
     """Into one virtual environment, BUILD/demo/venv; nothing where all is there."""
     venv, wanted = folder / "venv", [*requirements(names), "requests"]
     done = venv / "installed.json"
-    have = json.loads(done.read_text()) if done.exists() else []
+    have = json.loads(done.read_text()) if done.exists() and (venv / "bin" / "python").exists() else []
     missing = [one for one in wanted if one not in have]
     if not missing:
         return
     print(f"\n   installing into {shown(venv)} ({what}; about {megabytes} MB to download): {', '.join(missing)}",
           flush=True)
     started = time.monotonic()
-    if not (venv / "bin" / "pip").exists():
+    if not have:
         shutil.rmtree(venv, ignore_errors=True)
         subprocess.run(["/usr/bin/python3", "-m", "venv", venv], check=True)
     subprocess.run([venv / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "--only-binary", ":all:", *missing],
