@@ -151,6 +151,8 @@ static bool translate_one(struct translation *t)
 	case '?':
 	case '}':
 		t->at += t->at[1] == '?' ? 2 : 1; /* lazy or greedy: the same texts match */
+		if (*t->at && strchr("*+?{", *t->at))
+			return refuse(t, "one quantifier follows another");
 		return buf_putc(&t->out, c);
 	default:
 		t->at++;

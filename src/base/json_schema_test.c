@@ -94,6 +94,7 @@ static const char *const bad_schemas[][2] = {
 	{ "{\"$id\":\"http://example.org/x.json\"}", "schema test: #/$id: expected the name of the file" },
 	{ "{\"pattern\":\"(?=a)\"}", "look-around and named groups are not supported" },
 	{ "{\"pattern\":\"a\\\\b\"}", "this escape is not supported" },
+	{ "{\"pattern\":\"a++\"}", "one quantifier follows another" },
 	{ "{\"pattern\":\"[a\"}", "a bracket is not closed" },
 	{ "{\"patternProperties\":{\"(\":true}}", "schema test: #/patternProperties/(: pattern (:" },
 	{ "{", "schema test: not valid JSON" },

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define DEFAULT_FILE_BYTES (64 << 20)
+#define DEFAULT_TMP_BYTES (64 << 20)
 #define DEFAULT_PROCESSES 256
 #define DEFAULT_OPEN_FILES 256
 
@@ -164,6 +165,7 @@ enum err_code sandbox_enter(const struct sandbox_options *options, unsigned int 
 		return code;
 	struct sandbox_options filled = *options;
 	filled.file_bytes = filled.file_bytes > 0 ? filled.file_bytes : DEFAULT_FILE_BYTES;
+	filled.tmp_bytes = filled.tmp_bytes > 0 ? filled.tmp_bytes : DEFAULT_TMP_BYTES;
 	filled.processes = filled.processes > 0 ? filled.processes : DEFAULT_PROCESSES;
 	filled.open_files = filled.open_files > 0 ? filled.open_files : DEFAULT_OPEN_FILES;
 	struct sandbox_state state = { .options = &filled, .idmap_fd = -1, .self_fd = -1 };

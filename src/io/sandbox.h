@@ -36,7 +36,8 @@ struct sandbox_options {
 	const struct sandbox_path *paths;
 	size_t path_count;
 	int64_t memory_bytes; /* RLIMIT_DATA (private memory); 0: none */
-	int64_t file_bytes;   /* RLIMIT_FSIZE, for memfds too, and the size of /tmp; 0: 64 MiB */
+	int64_t file_bytes;   /* RLIMIT_FSIZE, which bounds memfds too; 0: 64 MiB */
+	int64_t tmp_bytes;    /* size of the own /tmp, which is memory; 0: 64 MiB */
 	int64_t cpu_seconds;  /* RLIMIT_CPU; 0: none */
 	int64_t processes;    /* processes and threads inside; 0: 256. Not enforced for root outside a user namespace */
 	int64_t open_files;   /* RLIMIT_NOFILE; 0: 256 */

@@ -279,7 +279,7 @@ static enum err_code fill_root(struct sandbox_state *state, int *trees, const ch
 		return ERR_OK;
 	*ret_step = "binding the system's folders";
 	enum err_code code = ERR_OK;
-	if (place_system(root, state->options->network) && place_tmp(root, state->options->file_bytes)) {
+	if (place_system(root, state->options->network) && place_tmp(root, state->options->tmp_bytes)) {
 		*ret_step = "mounting /proc";
 		if (place_proc(state, root, TAKE_FD(host_proc))) {
 			*ret_step = "pivot_root";

@@ -104,8 +104,8 @@ static struct sandbox_options usual(void)
 {
 	paths[0] = (struct sandbox_path){ .outside = model, .inside = "/model" };
 	paths[1] = (struct sandbox_path){ .outside = output, .writable = true };
-	return (struct sandbox_options){ .paths = paths, .path_count = 2, .file_bytes = 1 << 20, .memory_bytes = 64 << 20,
-					 .processes = 20 };
+	return (struct sandbox_options){ .paths = paths, .path_count = 2, .file_bytes = 1 << 20, .tmp_bytes = 2 << 20,
+					 .memory_bytes = 64 << 20, .processes = 20 };
 }
 
 /* As a worker finds it. */
@@ -242,6 +242,18 @@ static int write_big_file(void)
 			return errno;
 	return 0;
 }
+static int fill_tmp(void)
+{
+	static char block[1 << 20];
+	for (int i = 0; i < 5; i++) {
+		char path[200];
+		snprintf(path, sizeof(path), "%s/part%d", getenv("TMPDIR") ?: "/tmp", i);
+		int fd = open(path, O_RDWR | O_CREAT, 0600);
+		if (fd < 0 || write(fd, block, sizeof(block)) < 0)
+			return errno;
+	}
+	return 0;
+}
 static int see_others(void)
 {
 	int others = 0;
@@ -316,6 +328,7 @@ static const struct {
 #endif
 	{ "memory below the limit", take_less_memory, 0, 0, ANY },
 	{ "a file past the limit", write_big_file, EFBIG, EFBIG, SANDBOX_RLIMITS },
+	{ "fill /tmp", fill_tmp, ENOSPC, 0, ANY },
 	{ "see other processes", see_others, ENOENT, ENOENT, SANDBOX_PID_NAMESPACE },
 	{ "signal other processes", signal_test, ESRCH, ESRCH, SANDBOX_PID_NAMESPACE },
 	{ "change a kernel setting", write_setting, EACCES, EACCES, SANDBOX_LANDLOCK },

@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LOOP_SLABS_DEFAULT (1ll << 30)
 #define LOOP_OUT_MAX (4 * (size_t)FRAME_LENGTH_MAX)
 #define LOOP_OUT_FULL (1u << 20) /* goes out without waiting for more */
 #define LOOP_ARENA_MAX (1u << 30)

@@ -75,6 +75,7 @@ static enum err_code enter_sandbox(const struct arguments *arguments, const char
 		.paths = paths,
 		.path_count = count,
 		.memory_bytes = arguments->memory_bytes,
+		.file_bytes = LOOP_SLABS_DEFAULT, /* a slab is a file to the kernel */
 		.network = arguments->network,
 	};
 	enum err_code code = sandbox_enter(&options, &parts, err);

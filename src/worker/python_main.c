@@ -218,6 +218,7 @@ static enum err_code enter_sandbox(const struct arguments *arguments, struct lau
 		.paths = launch->paths,
 		.path_count = count,
 		.memory_bytes = arguments->memory_bytes,
+		.file_bytes = LOOP_SLABS_DEFAULT, /* a slab is a file to the kernel */
 		.network = arguments->network,
 	};
 	enum err_code code = sandbox_enter(&sandbox, &parts, err);
