@@ -80,6 +80,8 @@ struct request {
 	uint64_t task_changes; /* the server's count when the handler began to look */
 	bool waiting;
 	struct request *next_waiter, *previous_waiter;
+	bool watched; /* in the server's list of those whose client may leave: http/leavers.c */
+	struct request *suspended_next, *suspended_previous;
 };
 
 enum after_flags {

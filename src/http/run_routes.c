@@ -202,4 +202,20 @@ void run_finish(struct request *request)
 	}
 	request->server->pending++;
 	request_suspend(request);
+	leavers_watch(request);
+}
+
+static void on_forsaken_done(void *context, struct run *run)
+{
+	run_destroy(run);
+}
+
+void run_give_up(struct request *request)
+{
+	struct run *run = request->run;
+	request->run = NULL;
+	request->server->pending--;
+	run->on_done = on_forsaken_done;
+	run->context = NULL;
+	scheduler_give_up(request->server->parts.scheduler, run);
 }

@@ -33,6 +33,7 @@ static struct request *request_create(struct http_server *server, struct MHD_Con
 static void request_destroy(struct request *request)
 {
 	task_wait_done(request);
+	leavers_unwatch(request);
 	principal_unref(request->principal);
 	servable_unref(request->servable);
 	run_destroy(request->run);
@@ -76,6 +77,7 @@ void request_resume(struct request *request)
 void request_complete(struct request *request)
 {
 	request->phase = PHASE_REPLY;
+	leavers_unwatch(request);
 	request_resume(request);
 }
 
@@ -309,6 +311,7 @@ static void on_before_wait(void *context)
 
 static void on_housekeeping(void *context)
 {
+	leavers_sweep(context);
 	turn(context); /* connections that were silent too long */
 }
 

@@ -21,6 +21,7 @@ struct http_server {
 	struct cache *tokens; /* SHA-256 of a token → struct known_token */
 	uint64_t forgotten;   /* how often something was taken out of them because it changed */
 	struct request *waiters; /* long polls of tasks */
+	struct request *suspended; /* those whose client may leave while they wait */
 	uint64_t task_changes;	 /* how often any task has changed */
 };
 
@@ -40,6 +41,13 @@ void upload_destroy(struct upload *upload);
 /* Body bytes into the parser; *len becomes what was not used. */
 void run_feed(struct request *request, const char *data, size_t *len);
 void run_finish(struct request *request);
+/* Nobody waits for the run any more: it ends without its request. */
+void run_give_up(struct request *request);
+
+/* http/leavers.c: between watch and unwatch, a request whose client leaves is ended at the next sweep. */
+void leavers_watch(struct request *request);
+void leavers_unwatch(struct request *request); /* does nothing for one that is not watched */
+void leavers_sweep(struct http_server *server);
 
 /* http/task_routes.c: takes a long poll that has to wait; false: it is to be answered now. */
 bool task_wait(struct request *request);

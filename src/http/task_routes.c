@@ -112,6 +112,7 @@ bool task_wait(struct request *request)
 	if (server->waiters)
 		server->waiters->previous_waiter = request;
 	server->waiters = request;
+	leavers_watch(request);
 	request->timer = timer_create_on(server->parts.loop, on_wait_over, request);
 	timer_start(request->timer, request->wait_ms, 0);
 	return true;
@@ -123,6 +124,7 @@ void task_wait_done(struct request *request)
 		return;
 	timer_close(request->timer);
 	request->timer = NULL;
+	leavers_unwatch(request);
 	*(request->previous_waiter ? &request->previous_waiter->next_waiter : &request->server->waiters) = request->next_waiter;
 	if (request->next_waiter)
 		request->next_waiter->previous_waiter = request->previous_waiter;

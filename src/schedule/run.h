@@ -24,6 +24,7 @@ struct run {
 	struct run *next;      /* in a queue */
 	struct worker *worker; /* borrowed while it is there */
 	uint64_t id;	       /* of the frame: slot and generation */
+	bool forsaken;	       /* nobody waits for it any more */
 	/* result */
 	struct err err; /* ERR_OK: outputs are there */
 	struct tensor *outputs;

@@ -44,7 +44,7 @@ struct scheduler {
 	struct executor *executor;
 	struct replicas *sets;
 	struct timer *sweep, *idle;
-	size_t worker_count, run_count;
+	size_t worker_count, run_count, forsaken_count;
 	struct run_queue refused; /* to be completed with their error on the next turn */
 	bool refused_posted, draining;
 	loop_fn drained;
@@ -140,16 +140,26 @@ static struct replicas *set_of(struct scheduler *scheduler, struct servable *ser
 
 /* --- completion --- */
 
+static bool is_drained(const struct scheduler *scheduler)
+{
+	return scheduler->run_count == scheduler->forsaken_count;
+}
+
+static void look_whether_drained(struct scheduler *scheduler)
+{
+	if (scheduler->draining && scheduler->drained && is_drained(scheduler))
+		timer_start(scheduler->drain_timer, 0, 0);
+}
+
 static void complete(struct scheduler *scheduler, struct run *run)
 {
 	scheduler->run_count--;
+	scheduler->forsaken_count -= run->forsaken;
 	run->worker = NULL;
 	run->on_done(run->context, run);
-	if (scheduler->run_count == 0) {
+	if (scheduler->run_count == 0)
 		timer_stop(scheduler->sweep);
-		if (scheduler->draining && scheduler->drained)
-			timer_start(scheduler->drain_timer, 0, 0);
-	}
+	look_whether_drained(scheduler);
 }
 
 static void fail(struct scheduler *scheduler, struct run *run, enum err_code code, const char *text, const char *hint)
@@ -466,6 +476,24 @@ enum err_code scheduler_submit(struct scheduler *scheduler, struct run *run, str
 	return ERR_OK;
 }
 
+void scheduler_give_up(struct scheduler *scheduler, struct run *run)
+{
+	struct replicas *set = run->servable->replicas;
+	struct run *at = set->waiting.head;
+	while (at && at != run)
+		at = at->next;
+	if (!at) { /* with a worker, or about to be told why not */
+		run->forsaken = true;
+		scheduler->forsaken_count++;
+		look_whether_drained(scheduler);
+		return;
+	}
+	set->refs++; /* the run may have the last servable */
+	queue_remove(&set->waiting, run);
+	fail(scheduler, run, ERR_CANCELLED, "the client left", NULL);
+	set_unref(set);
+}
+
 void scheduler_retire(struct scheduler *scheduler, struct servable *servable)
 {
 	set_of(scheduler, servable)->retired = true;
@@ -482,5 +510,5 @@ void scheduler_drain(struct scheduler *scheduler, int64_t timeout_ms, loop_fn do
 	scheduler->draining = true;
 	scheduler->drained = done;
 	scheduler->drained_context = context;
-	timer_start(scheduler->drain_timer, scheduler->run_count ? timeout_ms : 0, 0);
+	timer_start(scheduler->drain_timer, is_drained(scheduler) ? 0 : timeout_ms, 0);
 }

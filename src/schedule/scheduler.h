@@ -20,6 +20,9 @@ void scheduler_destroy(struct scheduler *scheduler);
 /* Borrows the run until its on_done, which never comes inside this call. ERR_RESOURCE_EXHAUSTED: the queue is full;
  * ERR_DEADLINE_EXCEEDED: already late. */
 must_check enum err_code scheduler_submit(struct scheduler *scheduler, struct run *run, struct err *err);
+/* Nobody waits for this run any more. One that still queues ends with ERR_CANCELLED, its on_done inside this call; one that a
+ * worker has goes on to its end or its deadline. */
+void scheduler_give_up(struct scheduler *scheduler, struct run *run);
 /* Ends the version's workers once they are idle (it was removed, or was only tried). */
 void scheduler_retire(struct scheduler *scheduler, struct servable *servable);
 size_t scheduler_worker_count(const struct scheduler *scheduler);

@@ -1,4 +1,5 @@
 """Whatever a request carries, it gets a clear error at once, and the hub goes on serving."""
+import contextlib
 import json
 import os
 import re
@@ -6,8 +7,8 @@ import socket
 
 import pytest
 
-from conftest import HubProcess, document, wait_for
 from raw_http import Connection
+from support import HubProcess, document, wait_for
 
 INFER = "/v2/models/admin/many/infer"
 RUN = "/api/v1/servables/admin/many/run"
@@ -443,3 +444,68 @@ def test_a_client_that_says_nothing_more_is_sent_away(hub):
         assert line.request("POST", INFER, GOOD).status == 200
     assert all(line.at_end() or line.buffer for line in slow)
     wait_for(lambda: open_files(hub) <= before, what="the end of the connections")
+
+
+# --- clients that leave while their run is going, or waits for its turn ---
+WAIT = """
+import time
+
+def wait(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+"""
+
+
+@pytest.fixture(scope="module")
+def slow_hub(tmp_path_factory):
+    process = HubProcess(tmp_path_factory.mktemp("slow") / "hub", "--limits.queue_runs", "1")
+    servable = {"type": "Python static method", "shim": "python.PythonStaticMethodServable",
+                "methods": {"run": {"input": {"type": "float"}, "output": {"type": "float"},
+                                    "method_details": {"module": "slow", "method_name": "wait"}}}}
+    golden = {"request": {"inputs": [{"name": "input", "shape": [], "datatype": "FP64", "data": [0]}]}}
+    task = process.publish({**document("slow"), "servable": servable, "golden": golden}, WAIT, "slow.py")
+    assert task["status"] == "succeeded", task
+    yield process
+    assert process.stop() == 0, process.log_text()
+
+
+def start_run(hub, seconds, timeout_s=30):
+    line = Connection(hub)
+    body = json.dumps({"data": seconds, "timeout_s": timeout_s})
+    line.send(f"POST /api/v1/servables/admin/slow/run HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n{body}")
+    return contextlib.closing(line.socket), line
+
+
+def run_once(hub, seconds=0, timeout_s=30):
+    return hub.post("/api/v1/servables/admin/slow/run", token=None, json={"data": seconds, "timeout_s": timeout_s})
+
+
+def test_clients_that_leave_during_their_run(slow_hub):
+    assert run_once(slow_hub, 0.2).json() == [0.2]  # a slow servable: its runs are given out one by one
+    with Connection(slow_hub) as line:
+        line.request("GET", "/v2")
+        before = open_files(slow_hub)
+    running, _ = start_run(slow_hub, 1.5)
+    with running:
+        # It is with the worker once the next one is not refused, but waits; then the queue is full.
+        wait_for(lambda: run_once(slow_hub, timeout_s=0.05).status_code == 504, what="the run to begin")
+        waiting, _ = start_run(slow_hub, 0)
+        with waiting:
+            full = wait_for(lambda: (reply := run_once(slow_hub, timeout_s=0.05)).status_code == 429 and [reply], what="a full queue")[0]
+            assert full.json()["code"] == "RESOURCE_EXHAUSTED" and "limits.queue_runs" in full.json()["error"]
+            assert int(full.headers["Retry-After"]) >= 1
+        # Who waited has left, and has made room.
+        wait_for(lambda: run_once(slow_hub, timeout_s=0.05).status_code == 504, what="room in the queue")
+    wait_for(lambda: open_files(slow_hub) <= before, what="the end of the connections")
+    assert run_once(slow_hub).json() == [0]
+
+
+def test_a_run_that_nobody_waits_for_does_not_hold_the_end_up(slow_hub):
+    running, _ = start_run(slow_hub, 25)
+    with Connection(slow_hub) as line:
+        line.request("GET", "/v2")
+        before = open_files(slow_hub)
+    with running:
+        wait_for(lambda: run_once(slow_hub, timeout_s=0.05).status_code == 504, what="the run to begin")
+    wait_for(lambda: open_files(slow_hub) < before, what="the end of the connection")
+    assert slow_hub.stop() == 0
