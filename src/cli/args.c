@@ -56,8 +56,8 @@ static void add(struct args *args, const struct cli_option *option, const char *
 	args->given[args->given_count++] = (struct args_given){ option, value };
 }
 
-static enum err_code parse_one(const char *command, const struct cli_option *own, const struct cli_option *global, int argc,
-			       char *const *argv, int *at, struct args *args, struct err *err)
+static enum err_code parse_one(const char *command, const struct cli_option *own, const struct cli_option *global,
+			       int argc, char *const *argv, int *at, struct args *args, struct err *err)
 {
 	const char *typed = argv[*at], *equals = strchr(typed, '='), *value = NULL;
 	const struct cli_option *option;
@@ -72,12 +72,12 @@ static enum err_code parse_one(const char *command, const struct cli_option *own
 	if (!option || !typed[1])
 		return unknown(command, own, global, typed, err);
 	if (!option->value && value)
-		return err_set(err, ERR_INVALID_ARGUMENT, "%s: --%s takes no value, but '%s' was given", command, option->name,
-			       value);
+		return err_set(err, ERR_INVALID_ARGUMENT, "%s: --%s takes no value, but '%s' was given", command,
+			       option->name, value);
 	if (option->value && !value) {
 		if (*at + 1 >= argc)
-			return err_set(err, ERR_INVALID_ARGUMENT, "%s: --%s needs a value: --%s %s", command, option->name,
-				       option->name, option->value);
+			return err_set(err, ERR_INVALID_ARGUMENT, "%s: --%s needs a value: --%s %s", command,
+				       option->name, option->name, option->value);
 		value = argv[++*at];
 	}
 	add(args, option, value);
@@ -142,7 +142,7 @@ enum err_code args_number(const struct args *args, const char *name, int64_t lea
 {
 	const char *text = args_value(args, name);
 	if (text && !str_parse_i64(text, least, most, ret))
-		return err_set(err, ERR_INVALID_ARGUMENT, "--%s is '%s', but must be a whole number from %lld to %lld", name, text,
-			       (long long)least, (long long)most);
+		return err_set(err, ERR_INVALID_ARGUMENT, "--%s is '%s', but must be a whole number from %lld to %lld",
+			       name, text, (long long)least, (long long)most);
 	return ERR_OK;
 }

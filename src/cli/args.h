@@ -8,7 +8,8 @@ struct cli_option {
 	char letter;	   /* 'q', typed as -q; 0: none */
 	const char *value; /* "WHO"; NULL: a switch */
 	const char *doc;
-	const char *words; /* values for completion, separated by spaces; NULL: any ("FILE" and "DIR" complete to paths) */
+	const char
+		*words; /* values for completion, separated by spaces; NULL: any ("FILE" and "DIR" complete to paths) */
 };
 
 struct args_given {
@@ -34,5 +35,5 @@ const char *args_value(const struct args *args, const char *name);
 /* The i-th one given; NULL past the last. */
 const char *args_value_at(const struct args *args, const char *name, size_t i);
 /* A whole number in [least, most]; *ret stays as it is where the option was not given. ERR_INVALID_ARGUMENT. */
-must_check enum err_code args_number(const struct args *args, const char *name, int64_t least, int64_t most, int64_t *ret,
-				     struct err *err);
+must_check enum err_code args_number(const struct args *args, const char *name, int64_t least, int64_t most,
+				     int64_t *ret, struct err *err);

@@ -4,10 +4,16 @@
 #include "cli/args.h"
 
 static const struct cli_option own[] = {
-	{ "name", 0, "NAME", "", NULL }, { "follow", 'f', NULL, "", NULL }, { "limit", 'n', "N", "", NULL }, { 0 },
+	{ "name", 0, "NAME", "", NULL },
+	{ "follow", 'f', NULL, "", NULL },
+	{ "limit", 'n', "N", "", NULL },
+	{ 0 },
 };
 static const struct cli_option global[] = {
-	{ "json", 0, NULL, "", NULL }, { "quiet", 'q', NULL, "", NULL }, { "endpoint", 0, "URL", "", NULL }, { 0 },
+	{ "json", 0, NULL, "", NULL },
+	{ "quiet", 'q', NULL, "", NULL },
+	{ "endpoint", 0, "URL", "", NULL },
+	{ 0 },
 };
 
 static enum err_code parse(const char *line, struct args *ret, struct err *err)

@@ -9,7 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static enum err_code start(const char *const *argv, char *const *environment, bool both, pid_t *ret_pid, int *ret_out, struct err *err)
+static enum err_code start(const char *const *argv, char *const *environment, bool both, pid_t *ret_pid, int *ret_out,
+			   struct err *err)
 {
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) != 0)

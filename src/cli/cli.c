@@ -50,14 +50,16 @@ enum err_code cli_token(const struct cli *cli, char **ret, const char **ret_orig
 	} else if (cli->config.token) {
 		/* A stored token is never shown to another hub than the one it was stored for. */
 		const char *for_endpoint = cli->config.endpoint ?: CLIENT_ENDPOINT_DEFAULT;
-		if (client_endpoint_parse(for_endpoint, &stored, NULL) == ERR_OK && strcmp(stored, cli->endpoint) == 0) {
+		if (client_endpoint_parse(for_endpoint, &stored, NULL) == ERR_OK &&
+		    strcmp(stored, cli->endpoint) == 0) {
 			token = xstrdup(cli->config.token);
 			origin = "the configuration file";
 		}
 	}
 	for (const char *c = token; c && *c; c++)
 		if (*c <= ' ' || *c == 0x7f) /* it becomes a header: no line ends */
-			return err_set(err, ERR_INVALID_ARGUMENT, "the token from %s holds a space or control character", origin);
+			return err_set(err, ERR_INVALID_ARGUMENT,
+				       "the token from %s holds a space or control character", origin);
 	*ret = TAKE(token);
 	if (ret_origin)
 		*ret_origin = origin;
@@ -70,7 +72,8 @@ enum err_code cli_hub(struct cli *cli, struct client **ret, struct err *err)
 		_cleanup_free_ char *token = NULL;
 		enum err_code code = cli_token(cli, &token, NULL, err);
 		if (code == ERR_OK)
-			code = client_create(&(struct client_options){ .endpoint = cli->endpoint, .token = token }, &cli->client, err);
+			code = client_create(&(struct client_options){ .endpoint = cli->endpoint, .token = token },
+					     &cli->client, err);
 		if (code != ERR_OK)
 			return code;
 	}

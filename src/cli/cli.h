@@ -52,8 +52,8 @@ must_check enum err_code cli_hub(struct cli *cli, struct client **ret, struct er
 must_check enum err_code cli_token(const struct cli *cli, char **ret, const char **ret_origin, struct err *err);
 /* One call with JSON both ways; see client_json(). */
 must_check enum err_code cli_get(struct cli *cli, const char *path, json_t **ret, struct err *err);
-must_check enum err_code cli_send(struct cli *cli, const char *method, const char *path, const json_t *body, json_t **ret,
-				  struct err *err);
+must_check enum err_code cli_send(struct cli *cli, const char *method, const char *path, const json_t *body,
+				  json_t **ret, struct err *err);
 /* Asks on the terminal, yes or no. Without a terminal it is ERR_FAILED_PRECONDITION, advising --yes. */
 must_check enum err_code cli_confirm(struct cli *cli, const char *question, struct err *err);
 /* One line from the terminal, without its newline; returned owned. `secret`: not echoed. */

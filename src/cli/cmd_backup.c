@@ -135,12 +135,14 @@ static enum err_code run_backup(struct cli *cli, struct err *err)
 	if (code == ERR_OK) {
 		out_bytes(bytes_of(work.file), bytes);
 		if (cli->json) {
-			_cleanup_json_ json_t *json = json_pack("{s:s,s:I}", "file", work.file, "bytes", (json_int_t)bytes_of(work.file));
+			_cleanup_json_ json_t *json =
+				json_pack("{s:s,s:I}", "file", work.file, "bytes", (json_int_t)bytes_of(work.file));
 			out_json(json);
 		} else {
 			out_print(cli, "%s\n", work.file);
 		}
-		out_say(cli, "%s written; it holds the administrator's token: keep it where only you can read it\n", bytes);
+		out_say(cli, "%s written; it holds the administrator's token: keep it where only you can read it\n",
+			bytes);
 	}
 	buf_done(&out);
 	work_done(&work);
@@ -154,7 +156,8 @@ static enum err_code run_restore(struct cli *cli, struct err *err)
 	buf_init(&out, 1 << 16);
 	enum err_code code = data_folder(cli, &work.data, err);
 	if (code == ERR_OK && !args_has(&cli->args, "yes")) {
-		_cleanup_free_ char *question = xasprintf("Put what is in %s in the place of all that is in %s?", work.file, work.data);
+		_cleanup_free_ char *question =
+			xasprintf("Put what is in %s in the place of all that is in %s?", work.file, work.data);
 		code = cli_confirm(cli, question, err);
 	}
 	if (code == ERR_OK) {
@@ -202,8 +205,9 @@ const struct cli_command cmd_restore = {
 	.name = "restore",
 	.summary = "put a backup in the place of what a hub keeps",
 	.usage = "FILE [--data DIR] [--yes]",
-	.about = "The backup is unpacked beside the data and checked first. A running hub takes it over at once, another one\n"
-		 "at its next start.",
+	.about =
+		"The backup is unpacked beside the data and checked first. A running hub takes it over at once, another one\n"
+		"at its next start.",
 	.options = restore_options,
 	.examples = "dlhub restore hub.tar --data /srv/dlhub",
 	.words = "FILE",

@@ -88,7 +88,8 @@ static void print_heading(const struct cli *cli, const json_t *document)
 	print_line(cli, "type", json_path_string(document, "servable.type"));
 	print_list(cli, "creators", json_path(document, "datacite.creators"), "creatorName");
 	print_list(cli, "domains", json_path(document, "dlhub.domains"), NULL);
-	const char *publisher = json_path_string(document, "publisher"), *published = json_path_string(document, "published");
+	const char *publisher = json_path_string(document, "publisher"),
+		   *published = json_path_string(document, "published");
 	_cleanup_free_ char *when = xasprintf("%.16s%s%s", published ?: "", publisher ? " by " : "", publisher ?: "");
 	print_line(cli, "published", when);
 	print_line(cli, "digest", json_path_string(document, "digest"));
@@ -103,20 +104,23 @@ static void print_serving(const struct cli *cli, const json_t *document)
 	const json_t *serving = json_object_get(document, "serving"), *golden = json_object_get(serving, "golden");
 	const char *engine = json_path_string(serving, "engine"), *framework = json_path_string(serving, "framework");
 	if (engine || framework)
-		out_print(cli, "\n" BOLD "Runs in" PLAIN " %s%s%s%s\n", engine ?: "", framework ? " (" : "", framework ?: "",
-			  framework ? ")" : "");
+		out_print(cli, "\n" BOLD "Runs in" PLAIN " %s%s%s%s\n", engine ?: "", framework ? " (" : "",
+			  framework ?: "", framework ? ")" : "");
 	if (!json_is_object(golden))
 		return;
 	const char *source = json_path_string(golden, "source") ?: "", *by = json_path_string(golden, "framework");
 	bool made_up = strcmp(source, "generated") == 0;
-	out_print(cli, BOLD "Tested" PLAIN " on %s", made_up ? "a made-up input, whose output is that of the first run" :
-						     strcmp(source, "file") == 0 ? "the example in its own file" : "an example");
+	out_print(cli, BOLD "Tested" PLAIN " on %s",
+		  made_up		      ? "a made-up input, whose output is that of the first run" :
+		  strcmp(source, "file") == 0 ? "the example in its own file" :
+						"an example");
 	if (by && !made_up)
 		out_print(cli, " that %s answered", by);
 	if (json_is_number(json_object_get(golden, "max_error")) && !made_up)
 		out_print(cli, "; largest difference %.2g", json_number_value(json_object_get(golden, "max_error")));
 	if (json_is_number(json_object_get(golden, "rtol")))
-		out_print(cli, " (tolerance %.2g relative, %.2g absolute)", json_number_value(json_object_get(golden, "rtol")),
+		out_print(cli, " (tolerance %.2g relative, %.2g absolute)",
+			  json_number_value(json_object_get(golden, "rtol")),
 			  json_number_value(json_object_get(golden, "atol")));
 	out_print(cli, "\n");
 }

@@ -6,13 +6,15 @@
 #include "cli/out.h"
 #include "io/sandbox.h"
 
-void doctor_report(struct doctor *doctor, enum doctor_grade grade, const char *what, const char *finding, const char *advice)
+void doctor_report(struct doctor *doctor, enum doctor_grade grade, const char *what, const char *finding,
+		   const char *advice)
 {
 	static const char *const words[] = { "ok", "warn", "fail" };
 	static const char *const styles[] = { GREEN, YELLOW, RED };
 	doctor->grades[grade]++;
-	json_array_append_new(doctor->lines, json_pack("{s:s,s:s,s:s,s:s*}", "check", what, "grade", words[grade], "finding", finding,
-						       "what_to_do", grade == DOCTOR_OK ? NULL : advice));
+	json_array_append_new(doctor->lines,
+			      json_pack("{s:s,s:s,s:s,s:s*}", "check", what, "grade", words[grade], "finding", finding,
+					"what_to_do", grade == DOCTOR_OK ? NULL : advice));
 	if (doctor->cli->json)
 		return;
 	out_print(doctor->cli, "%s%-4s" PLAIN "  %-16s %s\n", styles[grade], words[grade], what, finding);
@@ -27,8 +29,10 @@ static void check_sandbox(struct doctor *doctor)
 		unsigned int part;
 		const char *missing, *advice;
 	} parts[] = {
-		{ SANDBOX_USER_NAMESPACE, "user namespaces", "sysctl kernel.unprivileged_userns_clone=1, or user.max_user_namespaces over 0" },
-		{ SANDBOX_MOUNT_NAMESPACE, "mount namespaces", "allow unprivileged user namespaces (containers often do not)" },
+		{ SANDBOX_USER_NAMESPACE, "user namespaces",
+		  "sysctl kernel.unprivileged_userns_clone=1, or user.max_user_namespaces over 0" },
+		{ SANDBOX_MOUNT_NAMESPACE, "mount namespaces",
+		  "allow unprivileged user namespaces (containers often do not)" },
 		{ SANDBOX_PID_NAMESPACE, "pid namespaces", "allow unprivileged user namespaces" },
 		{ SANDBOX_NETWORK_NAMESPACE, "network namespaces", "allow unprivileged user namespaces" },
 		{ SANDBOX_SECCOMP, "seccomp", "a kernel with CONFIG_SECCOMP_FILTER, and a container that permits it" },
@@ -58,7 +62,8 @@ static void check_endpoint(struct doctor *doctor)
 	_cleanup_free_ char *what = xasprintf("%s (%s)", cli->endpoint, cli->endpoint_origin);
 	if (cli_get(cli, "/api/v1/hub", &hub, &err) != ERR_OK) {
 		bool absent = err.code == ERR_UNAVAILABLE;
-		doctor_report(doctor, absent ? DOCTOR_WARN : DOCTOR_FAIL, "hub", err_text(&err), absent ? NULL : err_hint(&err));
+		doctor_report(doctor, absent ? DOCTOR_WARN : DOCTOR_FAIL, "hub", err_text(&err),
+			      absent ? NULL : err_hint(&err));
 		err_done(&err);
 		return;
 	}
@@ -66,16 +71,20 @@ static void check_endpoint(struct doctor *doctor)
 	_cleanup_free_ char *finding = xasprintf("%s answers: version %s", what, version);
 	bool same = strcmp(version, DLHUB_VERSION) == 0;
 	doctor_report(doctor, same ? DOCTOR_OK : DOCTOR_WARN, "hub", finding,
-		      "this program is version " DLHUB_VERSION ": bring both to the same version if something does not work");
+		      "this program is version " DLHUB_VERSION
+		      ": bring both to the same version if something does not work");
 	if (str_starts(cli->endpoint, "http://") && !client_endpoint_is_loopback(cli->endpoint))
-		doctor_report(doctor, DOCTOR_WARN, "encryption", "the connection is not encrypted", "use https:// for a hub elsewhere");
+		doctor_report(doctor, DOCTOR_WARN, "encryption", "the connection is not encrypted",
+			      "use https:// for a hub elsewhere");
 	if (cli_get(cli, "/api/v1/whoami", &me, &err) != ERR_OK) {
 		doctor_report(doctor, DOCTOR_FAIL, "login", err_text(&err), "log in again: dlhub login");
 	} else if (!json_path_string(me, "user")) {
-		doctor_report(doctor, DOCTOR_WARN, "login", "nobody: you see and run what is public", "to publish: dlhub login");
+		doctor_report(doctor, DOCTOR_WARN, "login", "nobody: you see and run what is public",
+			      "to publish: dlhub login");
 	} else {
-		_cleanup_free_ char *who = xasprintf("%s%s", json_path_string(me, "user"),
-						     json_is_true(json_object_get(me, "admin")) ? ", an administrator" : "");
+		_cleanup_free_ char *who =
+			xasprintf("%s%s", json_path_string(me, "user"),
+				  json_is_true(json_object_get(me, "admin")) ? ", an administrator" : "");
 		doctor_report(doctor, DOCTOR_OK, "login", who, NULL);
 	}
 	err_done(&err);
@@ -92,9 +101,9 @@ static enum err_code run_doctor(struct cli *cli, struct err *err)
 	doctor_check_data(&doctor, data);
 	check_endpoint(&doctor);
 	if (cli->json) {
-		_cleanup_json_ json_t *json = json_pack("{s:O,s:i,s:i}", "checks", lines, "warnings",
-							(int)doctor.grades[DOCTOR_WARN], "failures",
-							(int)doctor.grades[DOCTOR_FAIL]);
+		_cleanup_json_ json_t *json =
+			json_pack("{s:O,s:i,s:i}", "checks", lines, "warnings", (int)doctor.grades[DOCTOR_WARN],
+				  "failures", (int)doctor.grades[DOCTOR_FAIL]);
 		out_json(json);
 	}
 	if (!doctor.grades[DOCTOR_FAIL]) {
@@ -119,8 +128,9 @@ const struct cli_command cmd_doctor = {
 	.name = "doctor",
 	.summary = "say what is wrong with this installation",
 	.usage = "[--data DIR]",
-	.about = "Checks the programs, OpenVINO, the Python interpreter, the sandbox, a data folder, and the hub at the\n"
-		 "endpoint. Each line says ok, warn or fail, and what to do. The exit code is 8 where something failed.",
+	.about =
+		"Checks the programs, OpenVINO, the Python interpreter, the sandbox, a data folder, and the hub at the\n"
+		"endpoint. Each line says ok, warn or fail, and what to do. The exit code is 8 where something failed.",
 	.options = doctor_options,
 	.examples = "dlhub doctor\n"
 		    "dlhub doctor --data /srv/dlhub --json",

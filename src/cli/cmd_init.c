@@ -32,7 +32,8 @@ static char *name_of(const char *path)
 static char *person(void)
 {
 	const struct passwd *user = getpwuid(getuid());
-	_cleanup_free_ char *name = user && user->pw_gecos ? xstrndup(user->pw_gecos, strcspn(user->pw_gecos, ",")) : xstrdup("");
+	_cleanup_free_ char *name =
+		user && user->pw_gecos ? xstrndup(user->pw_gecos, strcspn(user->pw_gecos, ",")) : xstrdup("");
 	char *space = strrchr(name, ' ');
 	if (!space || !space[1] || !str_is_utf8(name, strlen(name)))
 		return xstrdup("Family, Given");
@@ -43,11 +44,11 @@ static char *person(void)
 static json_t *template_for(const char *name)
 {
 	_cleanup_free_ char *creator = person();
-	return json_pack("{s:{s:[{s:s}],s:[{s:s,s:[s]}],s:[{s:s,s:s}],s:s,s:[]},s:{s:s,s:s,s:[],s:[s],s:{s:{}}}}", "datacite",
-			 "titles", "title", name, "creators", "creatorName", creator, "affiliations", "Institution",
-			 "descriptions", "description", DOCUMENT_ABSTRACT, "descriptionType", "Abstract", "publisher", "DLHub",
-			 "relatedIdentifiers", "dlhub", "name", name, "type", "servable", "domains", "visible_to", "public",
-			 "dependencies", "python");
+	return json_pack("{s:{s:[{s:s}],s:[{s:s,s:[s]}],s:[{s:s,s:s}],s:s,s:[]},s:{s:s,s:s,s:[],s:[s],s:{s:{}}}}",
+			 "datacite", "titles", "title", name, "creators", "creatorName", creator, "affiliations",
+			 "Institution", "descriptions", "description", DOCUMENT_ABSTRACT, "descriptionType", "Abstract",
+			 "publisher", "DLHub", "relatedIdentifiers", "dlhub", "name", name, "type", "servable",
+			 "domains", "visible_to", "public", "dependencies", "python");
 }
 
 static enum err_code run_init(struct cli *cli, struct err *err)
@@ -93,8 +94,9 @@ const struct cli_command cmd_init = {
 	.name = "init",
 	.summary = "write a metadata document to fill in",
 	.usage = "[PATH] [--name NAME] [--title TITLE] [--force]",
-	.about = "Writes dlhub.json into a folder, or PATH.dlhub.json beside a file; `dlhub publish PATH` reads it. A name\n"
-		 "and a title are all that must be in it: the rest helps others to find, judge and cite the model.",
+	.about =
+		"Writes dlhub.json into a folder, or PATH.dlhub.json beside a file; `dlhub publish PATH` reads it. A name\n"
+		"and a title are all that must be in it: the rest helps others to find, judge and cite the model.",
 	.options = init_options,
 	.examples = "dlhub init model.onnx\n"
 		    "dlhub init . --name encoder --title 'Image encoder'",

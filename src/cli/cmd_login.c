@@ -46,7 +46,8 @@ static enum err_code settle_endpoint(struct cli *cli, struct err *err)
 static enum err_code check(const struct cli *cli, const char *token, json_t **ret, struct err *err)
 {
 	_cleanup_(client_destroyp) struct client *client = NULL;
-	enum err_code code = client_create(&(struct client_options){ .endpoint = cli->endpoint, .token = token }, &client, err);
+	enum err_code code =
+		client_create(&(struct client_options){ .endpoint = cli->endpoint, .token = token }, &client, err);
 	if (code == ERR_OK)
 		code = client_json(client, NULL, "/api/v1/whoami", NULL, ret, err);
 	if (code == ERR_OK && !json_path_string(*ret, "user")) {
@@ -94,7 +95,8 @@ static enum err_code run_logout(struct cli *cli, struct err *err)
 		_cleanup_json_ json_t *json = json_pack("{s:b}", "was_logged_in", was);
 		out_json(json);
 	}
-	out_say(cli, was ? "The token is forgotten here; `dlhub token rm` makes it void.\n" : "You were not logged in.\n");
+	out_say(cli,
+		was ? "The token is forgotten here; `dlhub token rm` makes it void.\n" : "You were not logged in.\n");
 	if (getenv("DLHUB_TOKEN"))
 		out_warn(cli, YELLOW "note:" PLAIN " DLHUB_TOKEN is still set\n");
 	return ERR_OK;
@@ -109,8 +111,9 @@ const struct cli_command cmd_login = {
 	.name = "login",
 	.summary = "say which hub to use and who you are",
 	.usage = "[--endpoint URL] [--token | --token-file FILE]",
-	.about = "Asks for the hub's address and a token, checks them, and keeps them in XDG_CONFIG_HOME/dlhub/config.json,\n"
-		 "which only you can read. A token never stands on the command line, where others could see it.",
+	.about =
+		"Asks for the hub's address and a token, checks them, and keeps them in XDG_CONFIG_HOME/dlhub/config.json,\n"
+		"which only you can read. A token never stands on the command line, where others could see it.",
 	.options = login_options,
 	.examples = "dlhub login\n"
 		    "dlhub login --endpoint https://hub.example.org\n"

@@ -31,7 +31,8 @@ static void on_progress(void *context, int64_t sent, int64_t total)
 	progress_show(sending->cli, text, total ? (double)sent / (double)total : 1);
 }
 
-static enum err_code send(struct cli *cli, const struct content *content, const json_t *document, json_t **ret, struct err *err)
+static enum err_code send(struct cli *cli, const struct content *content, const json_t *document, json_t **ret,
+			  struct err *err)
 {
 	struct client *client;
 	enum err_code code = cli_hub(cli, &client, err);
@@ -39,14 +40,19 @@ static enum err_code send(struct cli *cli, const struct content *content, const 
 		return code;
 	_cleanup_free_ char *text = json_canonical(document);
 	if (strlen(text) > DOCUMENT_BYTES) {
-		err_set(err, ERR_OUT_OF_RANGE, "the metadata with its golden example has %zu bytes, %u at most are taken", strlen(text),
+		err_set(err, ERR_OUT_OF_RANGE,
+			"the metadata with its golden example has %zu bytes, %u at most are taken", strlen(text),
 			DOCUMENT_BYTES);
 		return err_advise(err, "give a smaller --example-input (one row instead of many), or --no-record");
 	}
 	struct sending sending = { .cli = cli };
-	const struct client_upload upload = { .metadata = text, .metadata_len = strlen(text), .fd = content->fd,
-					      .bytes = content->bytes, .filename = content->filename,
-					      .on_progress = on_progress, .context = &sending };
+	const struct client_upload upload = { .metadata = text,
+					      .metadata_len = strlen(text),
+					      .fd = content->fd,
+					      .bytes = content->bytes,
+					      .filename = content->filename,
+					      .on_progress = on_progress,
+					      .context = &sending };
 	out_say(cli, "sending %s (%s) to %s\n", content->filename, content->about, cli->endpoint);
 	code = client_publish(client, &upload, ret, err);
 	progress_end(cli);
@@ -66,7 +72,8 @@ static enum err_code prepare(struct cli *cli, const char *path, json_t **ret, st
 	enum err_code code = document_make(cli, path, &document, &source, err);
 	if (code == ERR_OK && source)
 		out_say(cli, "metadata from %s\n", source);
-	const char *abstract = json_path_string(json_array_get(json_path(document, "datacite.descriptions"), 0), "description");
+	const char *abstract =
+		json_path_string(json_array_get(json_path(document, "datacite.descriptions"), 0), "description");
 	if (code == ERR_OK && abstract && strcmp(abstract, DOCUMENT_ABSTRACT) == 0)
 		out_warn(cli, YELLOW "note:" PLAIN " the description in %s is still that of the template\n", source);
 	if (code == ERR_OK)
@@ -88,9 +95,10 @@ static void say_seen_by(struct cli *cli, const json_t *document)
 	out_say(cli, "  seen by   ");
 	json_array_foreach (list, i, entry) {
 		const char *who = json_string_value(entry) ?: "";
-		out_say(cli, "%s%s", i ? ", " : "", strcmp(who, "public") == 0	  ? "everybody (public)" :
-						    strcmp(who, "signed-in") == 0 ? "whoever is signed in" :
-										    who);
+		out_say(cli, "%s%s", i ? ", " : "",
+			strcmp(who, "public") == 0    ? "everybody (public)" :
+			strcmp(who, "signed-in") == 0 ? "whoever is signed in" :
+							who);
 	}
 	out_say(cli, "%s\n", i ? "" : "you alone");
 }
@@ -101,8 +109,10 @@ static void warn_of_access(struct cli *cli, const char *name, const json_t *aske
 	const json_t *wish = json_path(asked, "dlhub.visible_to"), *has = json_path(document, "access.visible_to");
 	if (!wish || !has || json_equal(wish, has))
 		return;
-	out_warn(cli, YELLOW "note:" PLAIN " %s was there already, and who may see it is as before; to change that:\n"
-		      "  dlhub access %s --visible-to WHO\n", name, name);
+	out_warn(cli,
+		 YELLOW "note:" PLAIN " %s was there already, and who may see it is as before; to change that:\n"
+			"  dlhub access %s --visible-to WHO\n",
+		 name, name);
 }
 
 /* "takes float32 array of shape (any, 4), gives …" */
@@ -122,7 +132,8 @@ static void say_found(struct cli *cli, const json_t *document)
 	const char *source = json_path_string(document, "serving.golden.source");
 	const char *framework = json_path_string(document, "serving.golden.framework");
 	if (source && strcmp(source, "generated") == 0)
-		out_say(cli, "  tested    on a made-up input; the output of that first run is what later ones must give\n");
+		out_say(cli,
+			"  tested    on a made-up input; the output of that first run is what later ones must give\n");
 	else if (framework)
 		out_say(cli, "  tested    gives on an example what %s gives\n", framework);
 	else if (source)
@@ -198,7 +209,8 @@ static const struct cli_option publish_options[] = {
 	{ "method", 0, "NAME", "which method, with --class", NULL },
 	{ "arguments", 0, "JSON", "what the class is made with: a list, or an object of keywords", NULL },
 	{ "module", 0, "MODULE", "which module of a folder holds it", NULL },
-	{ "takes", 0, "TYPE", "what a function takes, where its hints do not say: number, dict, float32[any,4] …", NULL },
+	{ "takes", 0, "TYPE", "what a function takes, where its hints do not say: number, dict, float32[any,4] …",
+	  NULL },
 	{ "gives", 0, "TYPE", "what a function gives", NULL },
 	{ "autobatch", 0, NULL, "call the function once for each item of its input", NULL },
 	{ "unpack", 0, NULL, "call the function with the items of its input as arguments", NULL },
@@ -206,12 +218,14 @@ static const struct cli_option publish_options[] = {
 	{ "requirements", 0, "FILE", "all that it needs, as a requirements.txt", "FILE" },
 	{ "system-packages", 0, NULL, "let it see the packages of the hub's own system", NULL },
 	{ "network", 0, NULL, "ask for the network while it runs", NULL },
-	{ "example-input", 0, "FILE", ".json or .npy; what it is tested on before it becomes visible (NAME=FILE for several)",
-	  "FILE" },
+	{ "example-input", 0, "FILE",
+	  ".json or .npy; what it is tested on before it becomes visible (NAME=FILE for several)", "FILE" },
 	{ "example-output", 0, "FILE", "what it must give for it", "FILE" },
-	{ "python", 0, "PROGRAM", "the interpreter whose framework records the expected output (default python3)", "FILE" },
+	{ "python", 0, "PROGRAM", "the interpreter whose framework records the expected output (default python3)",
+	  "FILE" },
 	{ "no-record", 0, NULL, "do not ask your own framework for the expected output", NULL },
-	{ "metadata", 0, "FILE", "the metadata document (default: dlhub.json in the folder, or PATH.dlhub.json)", "FILE" },
+	{ "metadata", 0, "FILE", "the metadata document (default: dlhub.json in the folder, or PATH.dlhub.json)",
+	  "FILE" },
 	{ "no-wait", 0, NULL, "print the task and return at once", NULL },
 	{ 0 },
 };
@@ -220,16 +234,18 @@ const struct cli_command cmd_publish = {
 	.name = "publish",
 	.summary = "publish a model, a folder, or a Python function or class",
 	.usage = "PATH --name NAME --title TITLE [options]",
-	.about = "PATH is a model file (.onnx, .keras, .h5, .pt, .pkl, .joblib …), a folder (a SavedModel, or code with its\n"
-		 "data), or a Python module with --function or --class. Type, inputs and outputs are found automatically.\n"
-		 "Before it becomes visible the hub runs it on an example and compares with what your own framework gives,\n"
-		 "where that is installed here. Without --visible-to the hub's own rule says who may see it.",
+	.about =
+		"PATH is a model file (.onnx, .keras, .h5, .pt, .pkl, .joblib …), a folder (a SavedModel, or code with its\n"
+		"data), or a Python module with --function or --class. Type, inputs and outputs are found automatically.\n"
+		"Before it becomes visible the hub runs it on an example and compares with what your own framework gives,\n"
+		"where that is installed here. Without --visible-to the hub's own rule says who may see it.",
 	.options = publish_options,
-	.examples = "dlhub publish model.onnx --name encoder --title 'Image encoder'\n"
-		    "dlhub publish forest.pkl --name iris --title 'Iris' --needs scikit-learn==1.5.0 --visible-to group:lab\n"
-		    "dlhub publish saved_model/ --name cnn --title 'CNN' --example-input x.npy\n"
-		    "dlhub publish tools.py --function slope --name slope --title 'Slope of a line' --needs numpy\n"
-		    "dlhub publish counter.py --class Counter --method add --name counter --title 'A counter'",
+	.examples =
+		"dlhub publish model.onnx --name encoder --title 'Image encoder'\n"
+		"dlhub publish forest.pkl --name iris --title 'Iris' --needs scikit-learn==1.5.0 --visible-to group:lab\n"
+		"dlhub publish saved_model/ --name cnn --title 'CNN' --example-input x.npy\n"
+		"dlhub publish tools.py --function slope --name slope --title 'Slope of a line' --needs numpy\n"
+		"dlhub publish counter.py --class Counter --method add --name counter --title 'A counter'",
 	.words = "FILE",
 	.least = 1,
 	.most = 1,

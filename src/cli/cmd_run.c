@@ -94,7 +94,8 @@ static enum err_code write_value(struct job *job, const json_t *output, const ch
 
 static void say_metadata(struct cli *cli, const json_t *reply)
 {
-	const char *out = json_path_string(reply, "metadata.stdout"), *talk = json_path_string(reply, "metadata.stderr");
+	const char *out = json_path_string(reply, "metadata.stdout"),
+		   *talk = json_path_string(reply, "metadata.stderr");
 	const json_t *version = json_object_get(reply, "version"), *ms = json_path(reply, "metadata.run_ms");
 	if (out && *out)
 		out_say(cli, DIM "--- what it printed" PLAIN "\n%s%s", out, str_ends(out, "\n") ? "" : "\n");
@@ -150,11 +151,16 @@ static enum err_code run_by_json(struct job *job, struct err *err)
 		json_object_set_new(body, "timeout_s", json_integer(job->timeout_s));
 	_cleanup_free_ char *text = json_canonical(body), *path = ref_path(&job->ref, "/run");
 	struct client_reply reply = { 0 };
-	const struct client_call call = { .method = "POST", .path = path, .body = text, .body_len = strlen(text),
-					  .ceiling_bytes = CLIENT_RESULT_BYTES, .timeout_ms = -1 };
+	const struct client_call call = { .method = "POST",
+					  .path = path,
+					  .body = text,
+					  .body_len = strlen(text),
+					  .ceiling_bytes = CLIENT_RESULT_BYTES,
+					  .timeout_ms = -1 };
 	code = client_call(job->client, &call, &reply, err);
 	if (code == ERR_OK)
-		code = json_read(reply.body.data ?: "", reply.body.len, CLIENT_JSON_DEPTH, "the hub's answer", &json, err);
+		code = json_read(reply.body.data ?: "", reply.body.len, CLIENT_JSON_DEPTH, "the hub's answer", &json,
+				 err);
 	client_reply_done(&reply);
 	return code != ERR_OK ? code : show(job, json, err);
 }
@@ -201,9 +207,9 @@ static enum err_code show_outputs(struct job *job, const struct client_outputs *
 	code = outputs_json(outputs, &output, err);
 	if (code != ERR_OK)
 		return code;
-	_cleanup_json_ json_t *reply = json_pack("{s:o,s:o,s:O*}", "output", output, "version",
-						 model_version(outputs->response), "metadata",
-						 json_object_get(outputs->response, "parameters"));
+	_cleanup_json_ json_t *reply =
+		json_pack("{s:o,s:o,s:O*}", "output", output, "version", model_version(outputs->response), "metadata",
+			  json_object_get(outputs->response, "parameters"));
 	return show(job, reply, err);
 }
 
@@ -218,8 +224,11 @@ static enum err_code run_by_tensors(struct job *job, struct err *err)
 	if (code != ERR_OK)
 		return code;
 	struct client_outputs outputs = { 0 };
-	const struct client_infer infer = { .model = job->ref.name, .version = job->ref.version, .inputs = tensors,
-					    .input_count = count, .parameters = job->parameters,
+	const struct client_infer infer = { .model = job->ref.name,
+					    .version = job->ref.version,
+					    .inputs = tensors,
+					    .input_count = count,
+					    .parameters = job->parameters,
 					    .timeout_us = job->timeout_s * 1000000 };
 	code = client_infer(job->client, &infer, &job->arena, &outputs, err);
 	if (code != ERR_OK)
@@ -262,7 +271,8 @@ static enum err_code run_run(struct cli *cli, struct err *err)
 }
 
 static const struct cli_option run_options[] = {
-	{ "input", 0, "VALUE", "JSON, a file (.json, .npy, others for a file argument), - for standard input, or NAME=VALUE", "FILE" },
+	{ "input", 0, "VALUE",
+	  "JSON, a file (.json, .npy, others for a file argument), - for standard input, or NAME=VALUE", "FILE" },
 	{ "method", 0, "METHOD", "another method than run", NULL },
 	{ "param", 0, "NAME=VALUE", "a parameter of the method; may be repeated", NULL },
 	{ "output", 'o', "FILE", "write the result there; FILE.npy as a numpy array", "FILE" },
@@ -275,9 +285,10 @@ const struct cli_command cmd_run = {
 	.name = "run",
 	.summary = "run a servable",
 	.usage = "NAME[@VERSION] --input VALUE [--output FILE]",
-	.about = "The result goes to standard output as JSON; text as it is. numpy files travel as binary both ways and\n"
-		 "are converted to the type that the model takes where every value fits. --json prints the envelope:\n"
-		 "{\"output\", \"version\", \"metadata\"}.",
+	.about =
+		"The result goes to standard output as JSON; text as it is. numpy files travel as binary both ways and\n"
+		"are converted to the type that the model takes where every value fits. --json prints the envelope:\n"
+		"{\"output\", \"version\", \"metadata\"}.",
 	.options = run_options,
 	.examples = "dlhub run alice/iris --input '[[5.1, 3.5, 1.4, 0.2]]'\n"
 		    "dlhub run alice/encoder --input images.npy --output codes.npy\n"

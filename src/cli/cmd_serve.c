@@ -33,8 +33,10 @@ static enum err_code run_serve(struct cli *cli, struct err *err)
 		}
 		argv[count++] = "--data";
 		argv[count++] = folder;
-		out_say(cli, "the hub keeps its data in %s; to act as its administrator, once it is ready:\n"
-			     "  dlhub login --token-file %s/admin.token\n", folder, folder);
+		out_say(cli,
+			"the hub keeps its data in %s; to act as its administrator, once it is ready:\n"
+			"  dlhub login --token-file %s/admin.token\n",
+			folder, folder);
 	}
 	for (int i = 0; i < cli->rest_argc; i++)
 		argv[count++] = cli->rest_argv[i];

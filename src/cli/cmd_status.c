@@ -52,7 +52,8 @@ static enum err_code list(struct cli *cli, struct err *err)
 static void print_task(const struct cli *cli, const json_t *task)
 {
 	_cleanup_free_ char *status = watch_format(task);
-	out_print(cli, "%s  %s  %s\n", json_path_string(task, "task_id") ?: "", json_path_string(task, "servable") ?: "", status);
+	out_print(cli, "%s  %s  %s\n", json_path_string(task, "task_id") ?: "",
+		  json_path_string(task, "servable") ?: "", status);
 	const json_t *version = json_path(task, "result.version");
 	if (version)
 		out_print(cli, "  published as %s version %lld (%s)\n", json_path_string(task, "result.name") ?: "",
@@ -117,9 +118,9 @@ static enum err_code print_json_log(struct client *client, const char *id, struc
 	buf_init(&log, (size_t)1 << 30);
 	enum err_code code = client_task_log(client, id, 0, &log, err);
 	if (code == ERR_OK) {
-		_cleanup_json_ json_t *json = json_pack("{s:s,s:o?}", "task_id", id, "log",
-							str_is_utf8(log.data ?: "", log.len) ?
-								json_stringn(log.data ?: "", log.len) : NULL);
+		_cleanup_json_ json_t *json =
+			json_pack("{s:s,s:o?}", "task_id", id, "log",
+				  str_is_utf8(log.data ?: "", log.len) ? json_stringn(log.data ?: "", log.len) : NULL);
 		out_json(json);
 	}
 	buf_done(&log);

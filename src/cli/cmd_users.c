@@ -19,9 +19,10 @@ static enum err_code act(struct cli *cli, const struct action *actions, size_t c
 			size_t words = cli->args.word_count ? cli->args.word_count - 1 : 0;
 			if (words == actions[i].words)
 				return actions[i].run(cli, cli->args.words + 1, err);
-			err_set(err, ERR_INVALID_ARGUMENT, "dlhub %s %s takes %zu name%s, but %zu came", cli->command->name, typed,
-				actions[i].words, actions[i].words == 1 ? "" : "s", words);
-			return err_advise(err, "it is written as: dlhub %s %s", cli->command->name, cli->command->usage);
+			err_set(err, ERR_INVALID_ARGUMENT, "dlhub %s %s takes %zu name%s, but %zu came",
+				cli->command->name, typed, actions[i].words, actions[i].words == 1 ? "" : "s", words);
+			return err_advise(err, "it is written as: dlhub %s %s", cli->command->name,
+					  cli->command->usage);
 		}
 	err_set(err, ERR_INVALID_ARGUMENT, "dlhub %s has no '%s'", cli->command->name, typed);
 	err_advise(err, "it has: %s", cli->command->words);
@@ -102,7 +103,8 @@ static enum err_code users_add(struct cli *cli, const char *const *words, struct
 	if (code != ERR_OK)
 		return err_wrap(err, "user '%s' was made, but no token for them", words[0]);
 	if (cli->json) {
-		_cleanup_json_ json_t *json = json_pack("{s:s,s:s*}", "name", words[0], "token", json_path_string(token, "token"));
+		_cleanup_json_ json_t *json =
+			json_pack("{s:s,s:s*}", "name", words[0], "token", json_path_string(token, "token"));
 		out_json(json);
 		return ERR_OK;
 	}
@@ -129,7 +131,9 @@ static enum err_code users_rm(struct cli *cli, const char *const *words, struct 
 
 static enum err_code run_users(struct cli *cli, struct err *err)
 {
-	static const struct action actions[] = { { "list", 0, users_list }, { "add", 1, users_add }, { "rm", 1, users_rm } };
+	static const struct action actions[] = { { "list", 0, users_list },
+						 { "add", 1, users_add },
+						 { "rm", 1, users_rm } };
 	return act(cli, actions, ARRAY_SIZE(actions), err);
 }
 
@@ -156,7 +160,9 @@ static enum err_code groups_list(struct cli *cli, const char *const *words, stru
 		buf_init(&members, 1 << 20);
 		json_array_foreach (json_object_get(group, "members"), k, member)
 			buf_printf(&members, "%s%s", k ? ", " : "",
-				   json_string_value(member) ?: json_path_string(member, "name") ?: "");
+				   json_string_value(member)		    ?:
+					   json_path_string(member, "name") ?:
+									      "");
 		table_add(&table, json_string_value(group) ?: json_path_string(group, "name"));
 		table_add(&table, members.data);
 		buf_done(&members);
@@ -183,8 +189,8 @@ static enum err_code groups_rm(struct cli *cli, const char *const *words, struct
 	if (code != ERR_OK)
 		return code;
 	_cleanup_free_ char *path = xasprintf("/api/v1/groups/%s", words[0]);
-	_cleanup_free_ char *question = xasprintf("Remove group %s? What only it could see, its members no longer will.",
-						  words[0]);
+	_cleanup_free_ char *question =
+		xasprintf("Remove group %s? What only it could see, its members no longer will.", words[0]);
 	if (!args_has(&cli->args, "yes"))
 		code = cli_confirm(cli, question, err);
 	if (code == ERR_OK)
@@ -272,7 +278,8 @@ static enum err_code token_list(struct cli *cli, const char *const *words, struc
 		for (k = 0; k < ARRAY_SIZE(members); k++) {
 			const char *text = json_path_string(token, members[k]);
 			if (k == 0)
-				table_addf(&table, "%lld", (long long)json_integer_value(json_object_get(token, members[k])));
+				table_addf(&table, "%lld",
+					   (long long)json_integer_value(json_object_get(token, members[k])));
 			else
 				table_addf(&table, k < 4 ? "%.16s" : "%s", text ?: k == 2 ? "never" : "");
 		}
@@ -326,7 +333,9 @@ static enum err_code token_rm(struct cli *cli, const char *const *words, struct 
 
 static enum err_code run_token(struct cli *cli, struct err *err)
 {
-	static const struct action actions[] = { { "list", 0, token_list }, { "add", 0, token_add }, { "rm", 1, token_rm } };
+	static const struct action actions[] = { { "list", 0, token_list },
+						 { "add", 0, token_add },
+						 { "rm", 1, token_rm } };
 	return act(cli, actions, ARRAY_SIZE(actions), err);
 }
 

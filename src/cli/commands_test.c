@@ -10,7 +10,8 @@ static void check_options(const struct cli_option *options)
 		assert_true(strlen(option->name) < 64);
 		for (const struct cli_option *other = options; other != option; other++)
 			assert_string_not_equal(other->name, option->name);
-		for (const struct cli_option *other = cli_global_options; options != cli_global_options && other->name; other++) {
+		for (const struct cli_option *other = cli_global_options; options != cli_global_options && other->name;
+		     other++) {
 			assert_string_not_equal(other->name, option->name);
 			assert_true(!option->letter || other->letter != option->letter);
 		}
@@ -39,7 +40,11 @@ static void nearest_command(void **state)
 {
 	static const struct {
 		const char *typed, *expect;
-	} cases[] = { { "serch", "search" }, { "pubish", "publish" }, { "desc", "describe" }, { "whoam", "whoami" }, { "zzzz", NULL } };
+	} cases[] = { { "serch", "search" },
+		      { "pubish", "publish" },
+		      { "desc", "describe" },
+		      { "whoam", "whoami" },
+		      { "zzzz", NULL } };
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct cli_command *found = help_nearest(cases[i].typed);
 		if (cases[i].expect)

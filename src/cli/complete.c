@@ -31,7 +31,8 @@ static void bash_values(const struct cli_option *options)
 			continue;
 		printf("\t--%s)", options->name);
 		if (options->words && (strcmp(options->words, "FILE") == 0 || strcmp(options->words, "DIR") == 0))
-			printf(" COMPREPLY=($(compgen -%c -- \"$word\")); return ;;\n", *options->words == 'F' ? 'f' : 'd');
+			printf(" COMPREPLY=($(compgen -%c -- \"$word\")); return ;;\n",
+			       *options->words == 'F' ? 'f' : 'd');
 		else
 			printf(" COMPREPLY=($(compgen -W '%s' -- \"$word\")); return ;;\n", options->words ?: "");
 	}
@@ -59,8 +60,8 @@ static void bash(void)
 		put_names(cli_global_options);
 		printf("' -- \"$word\"))\n");
 		if (command->words && strcmp(command->words, "SERVABLE") == 0)
-			printf("\telse COMPREPLY=($(compgen -W \"$(dlhub search --json --limit 1000 --quiet 2>/dev/null |"
-			       " sed -n 's/.*\"name\": \"\\([^\"]*\\)\".*/\\1/p')\" -- \"$word\"))\n");
+			printf("\telse COMPREPLY=($(compgen -W \"$(dlhub search --limit 1000 --quiet 2>/dev/null |"
+			       " awk 'NR > 1 { print $1 }')\" -- \"$word\"))\n");
 		else if (command->words && islower((unsigned char)*command->words))
 			printf("\telse COMPREPLY=($(compgen -W '%s' -- \"$word\"))\n", command->words);
 		else
@@ -154,8 +155,8 @@ static void fish(void)
 	for (size_t i = 0; cli_commands[i]; i++) {
 		fish_options(cli_commands[i]->options, cli_commands[i]->name);
 		if (cli_commands[i]->words && islower((unsigned char)*cli_commands[i]->words))
-			printf("complete -c dlhub -n '__fish_seen_subcommand_from %s' -f -a '%s'\n", cli_commands[i]->name,
-			       cli_commands[i]->words);
+			printf("complete -c dlhub -n '__fish_seen_subcommand_from %s' -f -a '%s'\n",
+			       cli_commands[i]->name, cli_commands[i]->words);
 	}
 }
 
@@ -201,7 +202,8 @@ static void roff_options(const struct cli_option *options)
 static void man(void)
 {
 	printf(".TH DLHUB 1 \"\" \"DLHub %s\"\n.SH NAME\ndlhub \\- publish machine\\-learning models, find them, and run them "
-	       "where they are\n.SH SYNOPSIS\n.B dlhub\n.I COMMAND\n[options]\n.SH COMMANDS\n", DLHUB_VERSION);
+	       "where they are\n.SH SYNOPSIS\n.B dlhub\n.I COMMAND\n[options]\n.SH COMMANDS\n",
+	       DLHUB_VERSION);
 	for (size_t i = 0; cli_commands[i]; i++) {
 		const struct cli_command *command = cli_commands[i];
 		printf(".SS dlhub %s ", command->name);

@@ -56,10 +56,8 @@ static void stored_tokens_stay_at_their_hub(void **state)
 	static const struct {
 		const char *stored_for, *used, *expect;
 	} cases[] = {
-		{ "http://h", "http://h", "dlh_x" },
-		{ "http://h/", "http://h", "dlh_x" },
-		{ "http://h", "https://h", NULL },
-		{ "http://h", "http://h:81", NULL },
+		{ "http://h", "http://h", "dlh_x" },	    { "http://h/", "http://h", "dlh_x" },
+		{ "http://h", "https://h", NULL },	    { "http://h", "http://h:81", NULL },
 		{ NULL, CLIENT_ENDPOINT_DEFAULT, "dlh_x" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -90,12 +88,12 @@ static void names_of_servables(void **state)
 		const char *text, *owner, *name, *version;
 		bool refused;
 	} cases[] = {
-		{ "a/b", "a", "b", NULL, false },	      { "b", NULL, "b", NULL, false },
-		{ "a/b@3", "a", "b", "3", false },	      { "a/b@latest", "a", "b", "latest", false },
-		{ "a/../b", NULL, NULL, NULL, true },	      { "a/b/c", NULL, NULL, NULL, true },
-		{ "a/b?x", NULL, NULL, NULL, true },	      { "a/b@", NULL, NULL, NULL, true },
-		{ "a/b@../x", NULL, NULL, NULL, true },	      { "A/b", NULL, NULL, NULL, true },
-		{ "", NULL, NULL, NULL, true },		      { "a/b@sha256:12", NULL, NULL, NULL, true },
+		{ "a/b", "a", "b", NULL, false },	{ "b", NULL, "b", NULL, false },
+		{ "a/b@3", "a", "b", "3", false },	{ "a/b@latest", "a", "b", "latest", false },
+		{ "a/../b", NULL, NULL, NULL, true },	{ "a/b/c", NULL, NULL, NULL, true },
+		{ "a/b?x", NULL, NULL, NULL, true },	{ "a/b@", NULL, NULL, NULL, true },
+		{ "a/b@../x", NULL, NULL, NULL, true }, { "A/b", NULL, NULL, NULL, true },
+		{ "", NULL, NULL, NULL, true },		{ "a/b@sha256:12", NULL, NULL, NULL, true },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_free_ char *owner = NULL, *name = NULL, *version = NULL;
@@ -121,4 +119,5 @@ static void last_lines(void **state)
 }
 
 TEST_MAIN(cmocka_unit_test_setup_teardown(keeps_what_login_says, setup, teardown),
-	  cmocka_unit_test(stored_tokens_stay_at_their_hub), cmocka_unit_test(names_of_servables), cmocka_unit_test(last_lines))
+	  cmocka_unit_test(stored_tokens_stay_at_their_hub), cmocka_unit_test(names_of_servables),
+	  cmocka_unit_test(last_lines))

@@ -62,7 +62,8 @@ void doctor_check_programs(struct doctor *doctor)
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
 		_cleanup_free_ char *path = find_program(programs[i].name);
 		_cleanup_free_ char *advice = xasprintf("%s; `make build` makes it", programs[i].for_what);
-		doctor_report(doctor, path ? DOCTOR_OK : DOCTOR_WARN, programs[i].name, path ?: "not beside this program", advice);
+		doctor_report(doctor, path ? DOCTOR_OK : DOCTOR_WARN, programs[i].name,
+			      path ?: "not beside this program", advice);
 		if (path && strcmp(programs[i].name, "dlhub-worker-native") == 0)
 			check_native(doctor, path);
 	}
@@ -85,7 +86,8 @@ void doctor_check_python(struct doctor *doctor, const char *python)
 		const char *const argv[] = { python, "-I", "-c", needs[i].code, NULL };
 		buf_init(&out, 1 << 16);
 		child_run(argv, NULL, &out, &status);
-		_cleanup_free_ char *line = first_line(&out), *finding = xasprintf("%s: %s", python, status == 0 ? line : "missing");
+		_cleanup_free_ char *line = first_line(&out),
+				    *finding = xasprintf("%s: %s", python, status == 0 ? line : "missing");
 		doctor_report(doctor, status == 0 ? DOCTOR_OK : DOCTOR_WARN, needs[i].what, finding, needs[i].advice);
 		buf_done(&out);
 	}
@@ -134,7 +136,8 @@ static void check_content(struct doctor *doctor, const char *data)
 	if (!program)
 		return;
 	if (fs_exists(lock) && fs_lock(lock, &fd, NULL) == ERR_FAILED_PRECONDITION) {
-		doctor_report(doctor, DOCTOR_OK, "lock", "a hub has the data folder open; its content was checked when it started", NULL);
+		doctor_report(doctor, DOCTOR_OK, "lock",
+			      "a hub has the data folder open; its content was checked when it started", NULL);
 		return;
 	}
 	if (fd >= 0)

@@ -44,7 +44,8 @@ static enum err_code read_args(struct cli *cli, int argc, char **argv, int at, s
 		cli->rest_argv = argv + at + 1;
 		code = args_parse(name, NULL, cli_global_options, at - 1, rest, &cli->args, err);
 	} else {
-		code = args_parse(name, command ? command->options : NULL, cli_global_options, count, rest, &cli->args, err);
+		code = args_parse(name, command ? command->options : NULL, cli_global_options, count, rest, &cli->args,
+				  err);
 	}
 	free(rest);
 	return code;
@@ -90,7 +91,8 @@ static enum err_code unknown_command(const char *typed, struct err *err)
 {
 	const struct cli_command *near = help_nearest(typed);
 	if (near)
-		err_set(err, ERR_INVALID_ARGUMENT, "there is no command '%s'; did you mean `dlhub %s`?", typed, near->name);
+		err_set(err, ERR_INVALID_ARGUMENT, "there is no command '%s'; did you mean `dlhub %s`?", typed,
+			near->name);
 	else
 		err_set(err, ERR_INVALID_ARGUMENT, "there is no command '%s'", typed);
 	err_advise(err, "`dlhub --help` lists them");
@@ -150,8 +152,8 @@ static enum err_code dispatch(struct cli *cli, int argc, char **argv, struct err
 static void report(struct cli *cli, enum err_code code, struct err *err)
 {
 	if (cli->json) {
-		_cleanup_json_ json_t *json = json_pack("{s:s,s:s,s:s*}", "error", err_text(err), "code", err_code_name(code),
-							"hint", err_hint(err));
+		_cleanup_json_ json_t *json = json_pack("{s:s,s:s,s:s*}", "error", err_text(err), "code",
+							err_code_name(code), "hint", err_hint(err));
 		if (json)
 			out_json(json);
 	}
@@ -166,7 +168,8 @@ static void report(struct cli *cli, enum err_code code, struct err *err)
 
 int main(int argc, char **argv)
 {
-	struct cli cli = { .colour_out = wants_colour(stdout), .colour_err = wants_colour(stderr),
+	struct cli cli = { .colour_out = wants_colour(stdout),
+			   .colour_err = wants_colour(stderr),
 			   .live = isatty(STDERR_FILENO) };
 	struct err err = ERR_INIT;
 	setlocale(LC_CTYPE, "");

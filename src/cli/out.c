@@ -8,10 +8,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-
 static const char *style_of(char c)
 {
-	static const char *const styles[] = { NULL, "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[33m", "\033[0m" };
+	static const char *const styles[] = {
+		NULL, "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[33m", "\033[0m"
+	};
 	return c >= 1 && c < (char)ARRAY_SIZE(styles) ? styles[(size_t)c] : NULL;
 }
 
@@ -21,7 +22,8 @@ static void write_text(FILE *file, const char *text, bool colour)
 	for (const char *c = text; *c; c++) {
 		unsigned char byte = (unsigned char)*c;
 		const char *style = style_of(*c);
-		bool c1 = byte == 0xc2 && (unsigned char)c[1] >= 0x80 && (unsigned char)c[1] < 0xa0; /* U+0080 to U+009F */
+		bool c1 = byte == 0xc2 && (unsigned char)c[1] >= 0x80 &&
+			  (unsigned char)c[1] < 0xa0; /* U+0080 to U+009F */
 		if (style) {
 			if (colour)
 				fputs(style, file);
@@ -221,7 +223,7 @@ static size_t width_of(const char *text)
 	return width;
 }
 
-static size_t screen_width(void)
+size_t out_screen_width(void)
 {
 	struct winsize size;
 	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20)
@@ -247,7 +249,9 @@ void table_print(const struct cli *cli, const struct table *table)
 		widths[i % table->columns] = MAX(widths[i % table->columns], width_of(table->cells[i]));
 	for (size_t i = 0; i + 1 < table->columns; i++)
 		before += widths[i] + 2;
-	size_t screen = screen_width(), last = screen == SIZE_MAX ? screen : screen > before + 10 ? screen - before : 10;
+	size_t screen = out_screen_width(), last = screen == SIZE_MAX	? screen :
+						   screen > before + 10 ? screen - before :
+									  10;
 	for (size_t i = 0; i < table->count; i++) {
 		size_t column = i % table->columns;
 		bool ends = column + 1 == table->columns;
@@ -308,7 +312,8 @@ void out_bytes(int64_t bytes, char *text)
 
 void out_shell_quote(struct buf *out, const char *text)
 {
-	if (*text && strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@=+,") == strlen(text)) {
+	if (*text &&
+	    strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@=+,") == strlen(text)) {
 		buf_puts(out, text);
 		return;
 	}

@@ -7,12 +7,12 @@
 #include "base/json.h"
 #include "cli/cli.h"
 
-#define BOLD "\1"
-#define DIM "\2"
-#define GREEN "\3"
-#define RED "\4"
+#define BOLD   "\1"
+#define DIM    "\2"
+#define GREEN  "\3"
+#define RED    "\4"
 #define YELLOW "\5"
-#define PLAIN "\6"
+#define PLAIN  "\6"
 
 /* stdout. */
 void out_print(const struct cli *cli, const char *fmt, ...) _printf_(2, 3);
@@ -26,6 +26,9 @@ void out_json(const json_t *json);
 /* As JSON, lists and objects on one line where they fit into `width` columns. Appends; false: past
  * the ceiling. */
 bool out_format(struct buf *out, const json_t *json, size_t width);
+
+/* Columns of the terminal that stdout is; SIZE_MAX: it is none. */
+size_t out_screen_width(void);
 
 /* Rows of cells, columns as wide as their widest cell. */
 struct table {

@@ -21,7 +21,8 @@ static char *base_name(const char *path)
 	return xstrndup(path + from, len - from);
 }
 
-static enum err_code pack(const char *path, bool folder, const char *requirements, struct content *content, struct err *err)
+static enum err_code pack(const char *path, bool folder, const char *requirements, struct content *content,
+			  struct err *err)
 {
 	_cleanup_free_ char *name = base_name(path);
 	struct pack_extra extras[2];
@@ -40,8 +41,8 @@ static enum err_code pack(const char *path, bool folder, const char *requirement
 	out_bytes(summary.bytes, bytes);
 	content->filename = xasprintf("%s.tar", *name && *name != '.' ? name : "servable");
 	content->about = summary.left_out ?
-				 xasprintf("%zu files, %s (left out: %zu of .git, __pycache__ and the like)", summary.files, bytes,
-					   summary.left_out) :
+				 xasprintf("%zu files, %s (left out: %zu of .git, __pycache__ and the like)",
+					   summary.files, bytes, summary.left_out) :
 				 xasprintf("%zu file%s, %s", summary.files, summary.files == 1 ? "" : "s", bytes);
 	return ERR_OK;
 }

@@ -22,7 +22,8 @@ const char *document_title(const json_t *document)
 	return json_path_string(json_array_get(json_path(document, "datacite.titles"), 0), "title");
 }
 
-static enum err_code read_document(const struct cli *cli, const char *path, json_t **ret, char **ret_source, struct err *err)
+static enum err_code read_document(const struct cli *cli, const char *path, json_t **ret, char **ret_source,
+				   struct err *err)
 {
 	const char *given = args_value(&cli->args, "metadata");
 	_cleanup_free_ char *usual = document_path(path), *source = xstrdup(given ?: usual);
@@ -38,7 +39,8 @@ static enum err_code read_document(const struct cli *cli, const char *path, json
 	buf_done(&text);
 	if (code == ERR_OK && !json_is_object(json)) {
 		json_decref(json);
-		code = err_set(err, ERR_INVALID_ARGUMENT, "%s: an object {\"datacite\", \"dlhub\", …} is expected", source);
+		code = err_set(err, ERR_INVALID_ARGUMENT, "%s: an object {\"datacite\", \"dlhub\", …} is expected",
+			       source);
 	}
 	if (code != ERR_OK)
 		return code;
@@ -88,8 +90,8 @@ static void put_datacite(json_t *document, const struct args *args)
 	if (title)
 		json_object_set_new(datacite, "titles", json_pack("[{s:s}]", "title", title));
 	if (about)
-		json_object_set_new(datacite, "descriptions", json_pack("[{s:s,s:s}]", "description", about, "descriptionType",
-									 "Abstract"));
+		json_object_set_new(datacite, "descriptions",
+				    json_pack("[{s:s,s:s}]", "description", about, "descriptionType", "Abstract"));
 	if (!args_has(args, "author"))
 		return;
 	json_t *creators = json_array();
@@ -110,8 +112,10 @@ static void put_dlhub(json_t *document, const struct args *args)
 	static const struct {
 		const char *option, *member;
 		bool commas;
-	} lists[] = { { "visible-to", "visible_to", true }, { "run-by", "run_by", true },
-		      { "download-by", "download_by", true }, { "domain", "domains", false } };
+	} lists[] = { { "visible-to", "visible_to", true },
+		      { "run-by", "run_by", true },
+		      { "download-by", "download_by", true },
+		      { "domain", "domains", false } };
 	json_t *dlhub = block(document, "dlhub");
 	put_text(dlhub, "name", args_value(args, "name"));
 	put_text(dlhub, "owner", args_value(args, "owner"));
@@ -144,8 +148,8 @@ static void put_dependencies(json_t *document, const struct args *args)
 
 /* --- types and Python --- */
 
-static const char *const words[] = { "number", "integer", "float", "complex", "boolean", "string", "timedelta", "datetime",
-				     "list", "dict", "tuple", "file" };
+static const char *const words[] = { "number",	  "integer",  "float", "complex", "boolean", "string",
+				     "timedelta", "datetime", "list",  "dict",	  "tuple",   "file" };
 
 /* "float32[any,4]" */
 static json_t *array_type(const char *text)
@@ -153,10 +157,10 @@ static json_t *array_type(const char *text)
 	static const struct {
 		const char *numpy, *oip, *type;
 	} kinds[] = {
-		{ "bool", "BOOL", "boolean" },	   { "uint8", "UINT8", "integer" },  { "uint16", "UINT16", "integer" },
+		{ "bool", "BOOL", "boolean" },	   { "uint8", "UINT8", "integer" },   { "uint16", "UINT16", "integer" },
 		{ "uint32", "UINT32", "integer" }, { "uint64", "UINT64", "integer" }, { "int8", "INT8", "integer" },
-		{ "int16", "INT16", "integer" },   { "int32", "INT32", "integer" },  { "int64", "INT64", "integer" },
-		{ "float16", "FP16", "float" },	   { "float32", "FP32", "float" },   { "float64", "FP64", "float" },
+		{ "int16", "INT16", "integer" },   { "int32", "INT32", "integer" },   { "int64", "INT64", "integer" },
+		{ "float16", "FP16", "float" },	   { "float32", "FP32", "float" },    { "float64", "FP64", "float" },
 		{ "string", "BYTES", "string" },
 	};
 	size_t name = strcspn(text, "["), len = strlen(text);
@@ -182,8 +186,8 @@ static json_t *array_type(const char *text)
 			}
 			at += part + 1;
 		}
-		return json_pack("{s:s,s:o,s:{s:s,s:s}}", "type", "ndarray", "shape", shape, "item_type", "type", kinds[i].type,
-				 "dtype", kinds[i].oip);
+		return json_pack("{s:s,s:o,s:{s:s,s:s}}", "type", "ndarray", "shape", shape, "item_type", "type",
+				 kinds[i].type, "dtype", kinds[i].oip);
 	}
 	return NULL;
 }
@@ -203,15 +207,17 @@ enum err_code document_type(const char *text, const char *option, json_t **ret, 
 		json = array_type(text);
 	if (!json) {
 		err_set(err, ERR_INVALID_ARGUMENT, "%s '%s' is not a type", option, text);
-		err_advise(err, "write number, string, boolean, dict, file …, an array as float32[any,4], or the JSON of an "
-				"argument type");
+		err_advise(err,
+			   "write number, string, boolean, dict, file …, an array as float32[any,4], or the JSON of an "
+			   "argument type");
 		return ERR_INVALID_ARGUMENT;
 	}
 	*ret = json;
 	return ERR_OK;
 }
 
-static enum err_code put_type(json_t *method, const char *member, const struct args *args, const char *option, struct err *err)
+static enum err_code put_type(json_t *method, const char *member, const struct args *args, const char *option,
+			      struct err *err)
 {
 	const char *text = args_value(args, option);
 	json_t *type;
@@ -230,8 +236,8 @@ static enum err_code put_model_type(json_t *document, const char *type, struct e
 	static const struct {
 		const char *type, *shim;
 	} models[] = {
-		{ "ONNX Model", "onnx.ONNXServable" },	  { "TensorFlow Model", "tensorflow.TensorFlowServable" },
-		{ "Keras Model", "keras.KerasServable" }, { "Scikit-learn estimator", "sklearn.ScikitLearnServable" },
+		{ "ONNX Model", "onnx.ONNXServable" },	    { "TensorFlow Model", "tensorflow.TensorFlowServable" },
+		{ "Keras Model", "keras.KerasServable" },   { "Scikit-learn estimator", "sklearn.ScikitLearnServable" },
 		{ "Torch Model", "pytorch.TorchServable" },
 	};
 	struct buf known;
@@ -284,7 +290,8 @@ static enum err_code put_python(json_t *document, const struct args *args, const
 	if (function && class_name)
 		return err_set(err, ERR_INVALID_ARGUMENT, "--function and --class do not go together");
 	if (class_name && !method_name)
-		return err_set(err, ERR_INVALID_ARGUMENT, "--class needs --method: which method of %s is to be run?", class_name);
+		return err_set(err, ERR_INVALID_ARGUMENT, "--class needs --method: which method of %s is to be run?",
+			       class_name);
 	enum err_code code = module_name(args, path, &module, err);
 	if (code != ERR_OK)
 		return code;
@@ -318,14 +325,20 @@ static enum err_code check(const json_t *document, const char *path, const char 
 	if (name && title && *title && name_is_servable(str_of(name)))
 		return ERR_OK;
 	if (name && !name_is_servable(str_of(name))) {
-		err_set(err, ERR_INVALID_ARGUMENT, name_is_reserved(str_of(name)) ? "the name '%s' is reserved" :
-										     "'%s' cannot be the name of a servable", name);
-		err_advise(err, "letters, digits, . _ -, at most %d, a letter or digit first, and not a word of the hub's routes",
-			   NAME_SERVABLE_MAX);
+		err_set(err, ERR_INVALID_ARGUMENT,
+			name_is_reserved(str_of(name)) ? "the name '%s' is reserved" :
+							 "'%s' cannot be the name of a servable",
+			name);
+		err_advise(
+			err,
+			"letters, digits, . _ -, at most %d, a letter or digit first, and not a word of the hub's routes",
+			NAME_SERVABLE_MAX);
 		return ERR_INVALID_ARGUMENT;
 	}
 	err_set(err, ERR_INVALID_ARGUMENT, "a servable needs a name and a title; the %s is missing",
-		name ? "title" : title ? "name" : "name and the title");
+		name  ? "title" :
+		title ? "name" :
+			"name and the title");
 	err_advise(err, "dlhub publish %s --name NAME --title \"TITLE\"%s%s", path, source ? ", or write it into " : "",
 		   source ?: "");
 	return ERR_INVALID_ARGUMENT;

@@ -12,11 +12,11 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define EXAMPLE_BYTES (64u << 20)
+#define EXAMPLE_BYTES	  (64u << 20)
 #define EXIT_NO_FRAMEWORK 11
-#define EXIT_NO_PROGRAM 127
-#define SAID_BYTES (16u << 20)
-#define RECORD_BYTES DOCUMENT_BYTES
+#define EXIT_NO_PROGRAM	  127
+#define SAID_BYTES	  (16u << 20)
+#define RECORD_BYTES	  DOCUMENT_BYTES
 
 /* --- what the publisher gives --- */
 
@@ -76,7 +76,8 @@ enum err_code golden_from_options(const struct cli *cli, json_t *document, struc
 	if (!args_has(&cli->args, "example-input")) {
 		if (!has_output)
 			return ERR_OK;
-		return err_set(err, ERR_INVALID_ARGUMENT, "--example-output needs --example-input: the output of what?");
+		return err_set(err, ERR_INVALID_ARGUMENT,
+			       "--example-output needs --example-input: the output of what?");
 	}
 	enum err_code code = read_values(&cli->args, "example-input", &input, err);
 	if (code == ERR_OK && has_output)
@@ -86,7 +87,8 @@ enum err_code golden_from_options(const struct cli *cli, json_t *document, struc
 		return code;
 	}
 	json_t *golden = json_pack("{s:s}", "source", "publisher");
-	json_object_set_new(golden, "request", is_protocol(input, "inputs") ? input : json_pack("{s:o}", "data", input));
+	json_object_set_new(golden, "request",
+			    is_protocol(input, "inputs") ? input : json_pack("{s:o}", "data", input));
 	if (output)
 		json_object_set_new(golden, "response",
 				    is_protocol(output, "outputs") ? output : json_pack("{s:o}", "output", output));
@@ -123,7 +125,8 @@ static char **environment_with(const char *folder)
 	for (size_t i = 0; i < count; i++)
 		if (!str_starts(environ[i], "PYTHONPATH="))
 			list[put++] = xstrdup(environ[i]);
-	list[put++] = before && *before ? xasprintf("PYTHONPATH=%s:%s", before, folder) : xasprintf("PYTHONPATH=%s", folder);
+	list[put++] =
+		before && *before ? xasprintf("PYTHONPATH=%s:%s", before, folder) : xasprintf("PYTHONPATH=%s", folder);
 	return list;
 }
 
@@ -146,7 +149,8 @@ static enum err_code python_error(const char *said, struct err *err)
 	return err_advise(err, "correct it, or publish without asking the framework: --no-record");
 }
 
-static enum err_code take_record(struct cli *cli, const char *out, int status, char *said, json_t *document, struct err *err)
+static enum err_code take_record(struct cli *cli, const char *out, int status, char *said, json_t *document,
+				 struct err *err)
 {
 	const char *python = args_value(&cli->args, "python") ?: "python3";
 	for (size_t len = strlen(said); len && said[len - 1] == '\n';)
@@ -175,8 +179,9 @@ static enum err_code record(struct cli *cli, const char *path, const char *folde
 	enum err_code code = fs_write_durable(metadata, text, strlen(text), 0600, err);
 	if (code != ERR_OK)
 		return code;
-	const char *const argv[] = { python, "-m", "dlhub_worker.record", "--model", path, "--metadata", metadata,
-				     "--out", out, NULL };
+	const char *const argv[] = {
+		python, "-m", "dlhub_worker.record", "--model", path, "--metadata", metadata, "--out", out, NULL
+	};
 	char **environment = environment_with(folder);
 	struct buf output;
 	int status;

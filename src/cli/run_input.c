@@ -26,7 +26,8 @@ static bool looks_like_json(const char *text)
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (strcmp(start, words[i]) == 0)
 			return true;
-	return *start && strspn(start, "0123456789+-.eE") == strlen(start) && strpbrk(start, "0123456789") && !fs_exists(text);
+	return *start && strspn(start, "0123456789+-.eE") == strlen(start) && strpbrk(start, "0123456789") &&
+	       !fs_exists(text);
 }
 
 /* The bytes of a file that only the servable understands. */
@@ -40,7 +41,9 @@ static enum err_code as_file(struct run_input *input, const char *path, struct e
 	}
 	const char *slash = strrchr(path, '/');
 	input->json = json_pack("{s:s%,s:s}", "content", text.data ?: "", text.len, "name",
-				strcmp(path, "-") == 0 ? "stdin" : slash ? slash + 1 : path);
+				strcmp(path, "-") == 0 ? "stdin" :
+				slash		       ? slash + 1 :
+							 path);
 	buf_done(&text);
 	input->is_file = true;
 	if (!input->json)
@@ -93,7 +96,8 @@ enum err_code run_inputs_read(const struct cli *cli, struct arena *arena, struct
 		code = read_one(text, arena, &inputs.items[inputs.count++], err);
 	if (code == ERR_OK && inputs.count == 0) {
 		code = err_set(err, ERR_INVALID_ARGUMENT, "there is nothing to run it on");
-		err_advise(err, "give --input; `dlhub describe %s` shows what it takes and an example", cli->args.words[0]);
+		err_advise(err, "give --input; `dlhub describe %s` shows what it takes and an example",
+			   cli->args.words[0]);
 	}
 	for (size_t i = 0; code == ERR_OK && inputs.count > 1 && i < inputs.count; i++) {
 		if (!inputs.items[i].name) {
@@ -102,7 +106,8 @@ enum err_code run_inputs_read(const struct cli *cli, struct arena *arena, struct
 		}
 		for (size_t k = 0; code == ERR_OK && k < i; k++)
 			if (strcmp(inputs.items[i].name, inputs.items[k].name) == 0)
-				code = err_set(err, ERR_INVALID_ARGUMENT, "input '%s' is given twice", inputs.items[i].name);
+				code = err_set(err, ERR_INVALID_ARGUMENT, "input '%s' is given twice",
+					       inputs.items[i].name);
 	}
 	if (code != ERR_OK)
 		run_inputs_done(&inputs);
@@ -171,7 +176,8 @@ static enum err_code read_wanted(const json_t *model, size_t i, struct wanted *r
 }
 
 static enum err_code input_tensor(struct cli *cli, const struct run_input *input, const json_t *json,
-				  const struct wanted *wanted, struct arena *arena, struct tensor *tensor, struct err *err)
+				  const struct wanted *wanted, struct arena *arena, struct tensor *tensor,
+				  struct err *err)
 {
 	_cleanup_free_ char *what = xasprintf("input '%s'", wanted->name);
 	enum err_code code;
@@ -183,8 +189,8 @@ static enum err_code input_tensor(struct cli *cli, const struct run_input *input
 	} else {
 		code = convert_dtype(&input->tensor, wanted->dtype, what, arena, tensor, err);
 		if (code == ERR_OK && wanted->dtype != input->tensor.dtype)
-			out_say(cli, DIM "%s: converted from %s to %s" PLAIN "\n", what, dtype_name(input->tensor.dtype),
-				dtype_name(wanted->dtype));
+			out_say(cli, DIM "%s: converted from %s to %s" PLAIN "\n", what,
+				dtype_name(input->tensor.dtype), dtype_name(wanted->dtype));
 	}
 	tensor->name = str_of(wanted->name);
 	return code;
@@ -222,8 +228,8 @@ static enum err_code check_names(const struct run_inputs *inputs, const json_t *
 	return ERR_OK;
 }
 
-enum err_code run_inputs_tensors(struct cli *cli, const struct run_inputs *inputs, const json_t *model, struct arena *arena,
-				 struct tensor **ret, size_t *ret_count, struct err *err)
+enum err_code run_inputs_tensors(struct cli *cli, const struct run_inputs *inputs, const json_t *model,
+				 struct arena *arena, struct tensor **ret, size_t *ret_count, struct err *err)
 {
 	size_t count = json_array_size(json_object_get(model, "inputs"));
 	struct tensor *tensors = arena_try(arena, (count + 1) * sizeof(*tensors));

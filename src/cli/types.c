@@ -3,15 +3,16 @@
 #include "base/alloc.h"
 #include "cli/out.h"
 
-#define EXAMPLE_VALUES 64 /* most numbers in an example */
-#define EXAMPLE_TEXT 240  /* most characters */
+#define EXAMPLE_VALUES 64  /* most numbers in an example */
+#define EXAMPLE_TEXT   240 /* most characters */
 
 static const struct {
 	const char *oip, *numpy;
 } names[] = {
-	{ "BOOL", "bool" },    { "UINT8", "uint8" },  { "UINT16", "uint16" }, { "UINT32", "uint32" },   { "UINT64", "uint64" },
-	{ "INT8", "int8" },    { "INT16", "int16" },  { "INT32", "int32" },   { "INT64", "int64" },     { "FP16", "float16" },
-	{ "FP32", "float32" }, { "FP64", "float64" }, { "BF16", "bfloat16" }, { "BYTES", "string" },
+	{ "BOOL", "bool" },	{ "UINT8", "uint8" },  { "UINT16", "uint16" }, { "UINT32", "uint32" },
+	{ "UINT64", "uint64" }, { "INT8", "int8" },    { "INT16", "int16" },   { "INT32", "int32" },
+	{ "INT64", "int64" },	{ "FP16", "float16" }, { "FP32", "float32" },  { "FP64", "float64" },
+	{ "BF16", "bfloat16" }, { "BYTES", "string" },
 };
 
 const char *types_numpy(const char *datatype)
@@ -43,7 +44,8 @@ static void format_shape(struct buf *out, const json_t *shape)
 
 static void format_array(struct buf *out, const json_t *type)
 {
-	const char *datatype = json_path_string(type, "item_type.dtype"), *item = json_path_string(type, "item_type.type");
+	const char *datatype = json_path_string(type, "item_type.dtype"),
+		   *item = json_path_string(type, "item_type.type");
 	if (datatype)
 		buf_printf(out, "%s ", types_numpy(datatype));
 	else if (item)
@@ -211,7 +213,8 @@ static void format_npy(struct buf *out, const json_t *type, const char *name)
 	json_t *axis;
 	json_array_foreach (json_object_get(type, "shape"), i, axis)
 		buf_printf(out, "%lld, ", json_is_integer(axis) ? (long long)json_integer_value(axis) : 1LL);
-	buf_printf(out, "), \"%s\"))' && dlhub run %s --input x.npy", datatype ? types_numpy(datatype) : "float32", name);
+	buf_printf(out, "), \"%s\"))' && dlhub run %s --input x.npy", datatype ? types_numpy(datatype) : "float32",
+		   name);
 }
 
 char *types_run_command(const json_t *document)

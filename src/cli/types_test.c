@@ -12,14 +12,18 @@ static void types_read_well(void **state)
 	} cases[] = {
 		{ "{\"type\":\"ndarray\",\"shape\":[null,2],\"item_type\":{\"type\":\"float\",\"dtype\":\"FP32\"}}",
 		  "float32 array of shape (any, 2)", "[[0.5,0.5]]" },
-		{ "{\"type\":\"ndarray\",\"shape\":[3],\"item_type\":{\"type\":\"integer\"}}", "integer array of shape (3,)", "[0,0,0]" },
+		{ "{\"type\":\"ndarray\",\"shape\":[3],\"item_type\":{\"type\":\"integer\"}}",
+		  "integer array of shape (3,)", "[0,0,0]" },
 		{ "{\"type\":\"ndarray\",\"shape\":\"Any\"}", "array of any shape", "[0.5,0.5]" },
 		{ "{\"type\":\"ndarray\",\"shape\":[null,64,64,1]}", "array of shape (any, 64, 64, 1)", NULL },
 		{ "{\"type\":\"tuple\",\"element_types\":[{\"type\":\"integer\",\"name\":\"a\"},{\"type\":\"list\",\"item_type\":"
-		  "{\"type\":\"string\"}}]}", "tuple (a: integer, list of string)", "[1,[\"text\"]]" },
-		{ "{\"type\":\"dict\",\"properties\":{\"x\":{\"type\":\"boolean\"}}}", "dict {x: boolean}", "{\"x\":true}" },
+		  "{\"type\":\"string\"}}]}",
+		  "tuple (a: integer, list of string)", "[1,[\"text\"]]" },
+		{ "{\"type\":\"dict\",\"properties\":{\"x\":{\"type\":\"boolean\"}}}", "dict {x: boolean}",
+		  "{\"x\":true}" },
 		{ "{\"type\":\"dict\",\"properties\":{}}", "dict", "{}" },
-		{ "{\"type\":\"python object\",\"python_type\":\"pandas.DataFrame\"}", "Python object pandas.DataFrame", NULL },
+		{ "{\"type\":\"python object\",\"python_type\":\"pandas.DataFrame\"}", "Python object pandas.DataFrame",
+		  NULL },
 		{ "{\"type\":\"tuple\",\"element_types\":[{\"type\":\"file\"}]}", "tuple (file)", NULL },
 		{ "{}", "anything", NULL },
 	};
@@ -30,7 +34,8 @@ static void types_read_well(void **state)
 		types_format(&text, type);
 		assert_string_equal(text.data, cases[i].text);
 		buf_done(&text);
-		_cleanup_json_ json_t *expect = cases[i].example ? json_loads(cases[i].example, JSON_DECODE_ANY, NULL) : NULL;
+		_cleanup_json_ json_t *expect =
+			cases[i].example ? json_loads(cases[i].example, JSON_DECODE_ANY, NULL) : NULL;
 		assert_true(expect ? json_equal(example, expect) : !example);
 	}
 }
@@ -47,13 +52,15 @@ static void commands_can_be_pasted(void **state)
 	check_command("{\"name\":\"a/b\",\"servable\":{\"methods\":{\"run\":{\"input\":{\"type\":\"string\"}}}}}",
 		      "dlhub run a/b --input '\"text\"'");
 	/* The golden example where it is one small array, given its shape again. */
-	check_command("{\"name\":\"a/b\",\"servable\":{\"methods\":{\"run\":{\"input\":{\"type\":\"ndarray\",\"shape\":[null,2]}}}},"
-		      "\"serving\":{\"golden\":{\"request\":{\"inputs\":[{\"shape\":[2,2],\"data\":[1,2,3,4]}]}}}}",
-		      "dlhub run a/b --input '[[1, 2], [3, 4]]'");
-	check_command("{\"name\":\"a/b\",\"servable\":{\"methods\":{\"run\":{\"input\":{\"type\":\"ndarray\",\"shape\":[null,64,64],"
-		      "\"item_type\":{\"type\":\"float\",\"dtype\":\"FP64\"}}}}}}",
-		      "python3 -c 'import numpy as np; np.save(\"x.npy\", np.zeros((1, 64, 64, ), \"float64\"))' && "
-		      "dlhub run a/b --input x.npy");
+	check_command(
+		"{\"name\":\"a/b\",\"servable\":{\"methods\":{\"run\":{\"input\":{\"type\":\"ndarray\",\"shape\":[null,2]}}}},"
+		"\"serving\":{\"golden\":{\"request\":{\"inputs\":[{\"shape\":[2,2],\"data\":[1,2,3,4]}]}}}}",
+		"dlhub run a/b --input '[[1, 2], [3, 4]]'");
+	check_command(
+		"{\"name\":\"a/b\",\"servable\":{\"methods\":{\"run\":{\"input\":{\"type\":\"ndarray\",\"shape\":[null,64,64],"
+		"\"item_type\":{\"type\":\"float\",\"dtype\":\"FP64\"}}}}}}",
+		"python3 -c 'import numpy as np; np.save(\"x.npy\", np.zeros((1, 64, 64, ), \"float64\"))' && "
+		"dlhub run a/b --input x.npy");
 	check_command("{}", "dlhub run OWNER/NAME --input input.json");
 }
 
@@ -65,10 +72,12 @@ static void types_are_written_short(void **state)
 		{ "string", "{\"type\":\"string\"}" },
 		{ "float32[any,4]",
 		  "{\"type\":\"ndarray\",\"shape\":[null,4],\"item_type\":{\"type\":\"float\",\"dtype\":\"FP32\"}}" },
-		{ "int64[]", "{\"type\":\"ndarray\",\"shape\":[],\"item_type\":{\"type\":\"integer\",\"dtype\":\"INT64\"}}" },
+		{ "int64[]",
+		  "{\"type\":\"ndarray\",\"shape\":[],\"item_type\":{\"type\":\"integer\",\"dtype\":\"INT64\"}}" },
 		{ "uint8[ any , 3 ]",
 		  "{\"type\":\"ndarray\",\"shape\":[null,3],\"item_type\":{\"type\":\"integer\",\"dtype\":\"UINT8\"}}" },
-		{ "{\"type\":\"list\",\"item_type\":{\"type\":\"float\"}}", "{\"type\":\"list\",\"item_type\":{\"type\":\"float\"}}" },
+		{ "{\"type\":\"list\",\"item_type\":{\"type\":\"float\"}}",
+		  "{\"type\":\"list\",\"item_type\":{\"type\":\"float\"}}" },
 		{ "float31[2]", NULL },
 		{ "float32[x]", NULL },
 		{ "float32[-1]", NULL },
@@ -123,5 +132,5 @@ static void small_things(void **state)
 	buf_done(&out);
 }
 
-TEST_MAIN(cmocka_unit_test(types_read_well), cmocka_unit_test(commands_can_be_pasted), cmocka_unit_test(types_are_written_short),
-	  cmocka_unit_test(json_is_laid_out), cmocka_unit_test(small_things))
+TEST_MAIN(cmocka_unit_test(types_read_well), cmocka_unit_test(commands_can_be_pasted),
+	  cmocka_unit_test(types_are_written_short), cmocka_unit_test(json_is_laid_out), cmocka_unit_test(small_things))

@@ -75,7 +75,8 @@ enum err_code watch_task(struct cli *cli, const char *task_id, json_t **ret, str
 	free(watched.stage);
 	if (code != ERR_OK) {
 		if (code == ERR_UNAVAILABLE)
-			err_advise(err, "the publish goes on at the hub; `dlhub status %s --wait` follows it again", task_id);
+			err_advise(err, "the publish goes on at the hub; `dlhub status %s --wait` follows it again",
+				   task_id);
 		return code;
 	}
 	code = client_task_error(task, err);

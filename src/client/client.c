@@ -114,7 +114,8 @@ enum err_code client_reply_error(const struct client_reply *reply, const char *e
 	enum err_code code = code_of_status(reply->status);
 	_cleanup_json_ json_t *json = NULL;
 	const char *text = NULL, *hint = NULL;
-	if (reply->body.len && json_read(reply->body.data, reply->body.len, CLIENT_JSON_DEPTH, "error", &json, NULL) == ERR_OK) {
+	if (reply->body.len &&
+	    json_read(reply->body.data, reply->body.len, CLIENT_JSON_DEPTH, "error", &json, NULL) == ERR_OK) {
 		text = json_path_string(json, "error");
 		hint = json_path_string(json, "hint");
 		const char *name = json_path_string(json, "code");
@@ -135,7 +136,8 @@ enum err_code client_reply_error(const struct client_reply *reply, const char *e
 }
 
 /* How long to wait before try number `tries` + 1; -1: do not. */
-static int64_t pause_before_retry(const struct client_call *call, const struct client_reply *reply, bool broke, int tries)
+static int64_t pause_before_retry(const struct client_call *call, const struct client_reply *reply, bool broke,
+				  int tries)
 {
 	if ((call->method && strcmp(call->method, "GET") != 0) || call->body || call->upload || tries >= CLIENT_TRIES)
 		return -1;
@@ -149,7 +151,8 @@ static int64_t pause_before_retry(const struct client_call *call, const struct c
 	return reply->retry_after_s >= 0 ? MAX(reply->retry_after_s * 1000, 50) : backoff_ms;
 }
 
-enum err_code client_call(struct client *client, const struct client_call *call, struct client_reply *ret, struct err *err)
+enum err_code client_call(struct client *client, const struct client_call *call, struct client_reply *ret,
+			  struct err *err)
 {
 	for (int tries = 1;; tries++) {
 		bool broke = false;
@@ -170,7 +173,9 @@ enum err_code client_json(struct client *client, const char *method, const char 
 {
 	_cleanup_free_ char *text = body ? json_canonical(body) : NULL;
 	struct client_reply reply = { 0 };
-	const struct client_call call = { .method = method, .path = path, .body = text, .body_len = text ? strlen(text) : 0 };
+	const struct client_call call = {
+		.method = method, .path = path, .body = text, .body_len = text ? strlen(text) : 0
+	};
 	enum err_code code = client_call(client, &call, &reply, err);
 	json_t *json = NULL;
 	if (code == ERR_OK && reply.body.len)

@@ -9,20 +9,20 @@
 #include "base/buf.h"
 #include "base/json.h"
 
-#define CLIENT_ENDPOINT_DEFAULT "http://127.0.0.1:8000"
-#define CLIENT_DOCUMENT_BYTES (64u << 20)    /* largest JSON document taken from a hub */
-#define CLIENT_RESULT_BYTES ((size_t)64 << 30) /* largest result of a run: limits.output_bytes' own most */
-#define CLIENT_JSON_DEPTH 512
-#define CLIENT_TRIES 4
+#define CLIENT_ENDPOINT_DEFAULT	 "http://127.0.0.1:8000"
+#define CLIENT_DOCUMENT_BYTES	 (64u << 20)	    /* largest JSON document taken from a hub */
+#define CLIENT_RESULT_BYTES	 ((size_t)64 << 30) /* largest result of a run: limits.output_bytes' own most */
+#define CLIENT_JSON_DEPTH	 512
+#define CLIENT_TRIES		 4
 #define CLIENT_RETRY_AFTER_MAX_S 30 /* a hub that asks for more is not waited for */
 
 /* Waits; replaced by tests. */
 typedef void (*client_pause_fn)(void *context, int64_t ms);
 
 struct client_options {
-	const char *endpoint;	 /* as client_endpoint_parse() gives it */
-	const char *token;	 /* NULL or empty: anonymous */
-	client_pause_fn pause;	 /* NULL: really waits */
+	const char *endpoint;  /* as client_endpoint_parse() gives it */
+	const char *token;     /* NULL or empty: anonymous */
+	client_pause_fn pause; /* NULL: really waits */
 	void *pause_context;
 };
 
@@ -52,15 +52,15 @@ struct client_upload {
 };
 
 struct client_call {
-	const char *method;	  /* NULL: GET */
-	const char *path;	  /* "/api/v1/whoami?x=1", escaped */
-	const void *body;	  /* borrowed; NULL: none */
+	const char *method; /* NULL: GET */
+	const char *path;   /* "/api/v1/whoami?x=1", escaped */
+	const void *body;   /* borrowed; NULL: none */
 	size_t body_len;
-	const char *content_type; /* of the body; NULL: application/json */
-	const char *header;	  /* one more, "Name: value"; may be NULL */
+	const char *content_type;	    /* of the body; NULL: application/json */
+	const char *header;		    /* one more, "Name: value"; may be NULL */
 	const struct client_upload *upload; /* instead of a body */
-	size_t ceiling_bytes;	  /* of the reply; 0: CLIENT_DOCUMENT_BYTES */
-	int64_t timeout_ms;	  /* of one try; 0: one minute, -1: none */
+	size_t ceiling_bytes;		    /* of the reply; 0: CLIENT_DOCUMENT_BYTES */
+	int64_t timeout_ms;		    /* of one try; 0: one minute, -1: none */
 };
 
 struct client_reply {

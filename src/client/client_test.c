@@ -58,7 +58,8 @@ static void check_error(int status, const char *body, enum err_code expect, cons
 
 static void errors_come_from_the_body(void **state)
 {
-	check_error(409, "{\"error\":\"gone by\",\"code\":\"ABORTED\",\"hint\":\"again\"}", ERR_ABORTED, "gone by", "again");
+	check_error(409, "{\"error\":\"gone by\",\"code\":\"ABORTED\",\"hint\":\"again\"}", ERR_ABORTED, "gone by",
+		    "again");
 	check_error(404, "{\"error\":\"no such\",\"code\":\"NOT_FOUND\"}", ERR_NOT_FOUND, "no such", NULL);
 	check_error(404, "{\"error\":\"no such\"}", ERR_NOT_FOUND, "no such", NULL);
 	check_error(413, "{\"error\":\"big\",\"code\":\"OUT_OF_RANGE\"}", ERR_OUT_OF_RANGE, "big", NULL);
@@ -74,7 +75,8 @@ static void a_hub_that_is_not_there(void **state)
 	struct client *client;
 	struct err err = ERR_INIT;
 	/* Port 1 of this machine: nothing listens there. */
-	assert_int_equal(client_create(&(struct client_options){ .endpoint = "http://127.0.0.1:1" }, &client, &err), ERR_OK);
+	assert_int_equal(client_create(&(struct client_options){ .endpoint = "http://127.0.0.1:1" }, &client, &err),
+			 ERR_OK);
 	assert_int_equal(client_json(client, NULL, "/api/v1/whoami", NULL, NULL, &err), ERR_UNAVAILABLE);
 	assert_string_equal(err_text(&err), "no hub answers at http://127.0.0.1:1; start one with `dlhub serve` or set "
 					    "DLHUB_ENDPOINT");
@@ -94,7 +96,8 @@ static void escapes(void **state)
 static void tasks_tell_their_error(void **state)
 {
 	_cleanup_json_ json_t *task = json_loads("{\"status\":\"failed\",\"error\":{\"code\":\"INVALID_ARGUMENT\","
-						 "\"message\":\"cut short\",\"hint\":\"send all\"}}", 0, NULL);
+						 "\"message\":\"cut short\",\"hint\":\"send all\"}}",
+						 0, NULL);
 	struct err err = ERR_INIT;
 	assert_true(client_task_is_over(task));
 	assert_int_equal(client_task_error(task, &err), ERR_INVALID_ARGUMENT);
@@ -106,4 +109,5 @@ static void tasks_tell_their_error(void **state)
 }
 
 TEST_MAIN(cmocka_unit_test(endpoint_has_one_form), cmocka_unit_test(errors_come_from_the_body),
-	  cmocka_unit_test(a_hub_that_is_not_there), cmocka_unit_test(escapes), cmocka_unit_test(tasks_tell_their_error))
+	  cmocka_unit_test(a_hub_that_is_not_there), cmocka_unit_test(escapes),
+	  cmocka_unit_test(tasks_tell_their_error))

@@ -35,7 +35,7 @@ static uint16_t real_to_half(double value)
 		return sign | 0x7c00;
 	int exponent;
 	frexp(size, &exponent);
-	exponent = MAX(exponent, -13); /* below it the numbers are subnormal */
+	exponent = MAX(exponent, -13);			/* below it the numbers are subnormal */
 	long units = lrint(ldexp(size, 11 - exponent)); /* rounds to even; 2048 carries into the exponent */
 	return size == 0 ? sign : (uint16_t)(sign + ((exponent + 13) << 10) + units);
 }
@@ -60,11 +60,11 @@ static uint16_t real_to_brain(double value)
 
 /* --- one element --- */
 
-#define LOAD(type, member)                          \
-	({                                          \
-		type value_;                        \
-		memcpy(&value_, at, sizeof(value_)); \
-		number.member = value_;             \
+#define LOAD(type, member)                                                                                             \
+	({                                                                                                             \
+		type value_;                                                                                           \
+		memcpy(&value_, at, sizeof(value_));                                                                   \
+		number.member = value_;                                                                                \
 	})
 
 static struct number load(enum dtype dtype, const uint8_t *at)
@@ -236,7 +236,8 @@ static enum err_code fill_scalar(struct filling *filling, const json_t *json, ui
 		return ERR_OK;
 	}
 	if (json_is_boolean(json) != (filling->dtype == DTYPE_BOOL))
-		return misfit(filling, depth, "%s is expected", filling->dtype == DTYPE_BOOL ? "true or false" : "a number");
+		return misfit(filling, depth, "%s is expected",
+			      filling->dtype == DTYPE_BOOL ? "true or false" : "a number");
 	if (json_is_boolean(json)) {
 		number.i = json_is_true(json);
 	} else if (json_is_integer(json)) {
@@ -289,7 +290,8 @@ enum err_code convert_from_json(const json_t *json, enum dtype dtype, const char
 	struct tensor tensor = { .dtype = dtype };
 	for (const json_t *at = json; json_is_array(at); at = json_array_get(at, 0)) {
 		if (tensor.rank == TENSOR_RANK_MAX)
-			return err_set(err, ERR_INVALID_ARGUMENT, "%s: lists nested deeper than %d", what, TENSOR_RANK_MAX);
+			return err_set(err, ERR_INVALID_ARGUMENT, "%s: lists nested deeper than %d", what,
+				       TENSOR_RANK_MAX);
 		tensor.shape[tensor.rank++] = (int64_t)json_array_size(at);
 	}
 	if (dtype == DTYPE_INVALID)
@@ -303,7 +305,9 @@ enum err_code convert_from_json(const json_t *json, enum dtype dtype, const char
 	tensor.data = arena_try(arena, room + 1);
 	if (!tensor.data)
 		return err_set(err, ERR_RESOURCE_EXHAUSTED, "%s: too large for this machine's memory", what);
-	struct filling filling = { .dtype = tensor.dtype, .what = what, .tensor = &tensor, .at = tensor.data, .err = err };
+	struct filling filling = {
+		.dtype = tensor.dtype, .what = what, .tensor = &tensor, .at = tensor.data, .err = err
+	};
 	code = fill(&filling, json, 0);
 	if (code != ERR_OK)
 		return code;
@@ -320,8 +324,8 @@ bool convert_base64(struct buf *out, const void *data, size_t len)
 	const uint8_t *p = data;
 	for (size_t i = 0; i < len; i += 3) {
 		uint32_t bits = (uint32_t)p[i] << 16 | (i + 1 < len ? p[i + 1] << 8 : 0) | (i + 2 < len ? p[i + 2] : 0);
-		char four[4] = { digits[bits >> 18], digits[bits >> 12 & 63], i + 1 < len ? digits[bits >> 6 & 63] : '=',
-				 i + 2 < len ? digits[bits & 63] : '=' };
+		char four[4] = { digits[bits >> 18], digits[bits >> 12 & 63],
+				 i + 1 < len ? digits[bits >> 6 & 63] : '=', i + 2 < len ? digits[bits & 63] : '=' };
 		buf_append(out, four, 4);
 	}
 	return !out->overflowed;
@@ -411,8 +415,8 @@ enum err_code convert_dtype(const struct tensor *tensor, enum dtype dtype, const
 	}
 	size_t from = dtype_size(tensor->dtype), to = dtype_size(dtype), bytes;
 	if (!from || !to)
-		return err_set(err, ERR_INVALID_ARGUMENT, "%s: %s came, %s is expected", what, dtype_name(tensor->dtype),
-			       dtype_name(dtype));
+		return err_set(err, ERR_INVALID_ARGUMENT, "%s: %s came, %s is expected", what,
+			       dtype_name(tensor->dtype), dtype_name(dtype));
 	uint8_t *data = NULL;
 	if (!__builtin_mul_overflow((size_t)count, to, &bytes))
 		data = arena_try(arena, bytes + 1);
@@ -421,8 +425,9 @@ enum err_code convert_dtype(const struct tensor *tensor, enum dtype dtype, const
 	for (int64_t i = 0; i < count; i++) {
 		struct number number = load(tensor->dtype, tensor->data + (size_t)i * from);
 		if (!store(dtype, data + (size_t)i * to, &number))
-			return err_set(err, ERR_INVALID_ARGUMENT, "%s: %s came, %s is expected, and element %lld (%.17g) does not fit it",
-				       what, dtype_name(tensor->dtype), dtype_name(dtype), (long long)i, as_real(&number));
+			return err_set(err, ERR_INVALID_ARGUMENT,
+				       "%s: %s came, %s is expected, and element %lld (%.17g) does not fit it", what,
+				       dtype_name(tensor->dtype), dtype_name(dtype), (long long)i, as_real(&number));
 	}
 	*ret = *tensor;
 	ret->dtype = dtype;

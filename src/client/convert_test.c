@@ -76,7 +76,8 @@ static void names_the_place(void **state)
 		_cleanup_json_ json_t *json = json_loads(cases[i].text, JSON_DECODE_ANY, NULL);
 		struct tensor tensor;
 		struct err err = ERR_INIT;
-		assert_int_equal(convert_from_json(json, cases[i].dtype, "x", *state, &tensor, &err), ERR_INVALID_ARGUMENT);
+		assert_int_equal(convert_from_json(json, cases[i].dtype, "x", *state, &tensor, &err),
+				 ERR_INVALID_ARGUMENT);
 		assert_string_equal(err_text(&err), cases[i].expect);
 		err_done(&err);
 	}
@@ -105,13 +106,15 @@ static void converts_only_what_fits(void **state)
 {
 	const double reals[] = { 0.1, -2 };
 	const float expect[] = { 0.1f, -2 };
-	struct tensor tensor = { .dtype = DTYPE_FP64, .rank = 1, .shape = { 2 }, .data = (uint8_t *)reals, .len = 16 }, got;
+	struct tensor tensor = { .dtype = DTYPE_FP64, .rank = 1, .shape = { 2 }, .data = (uint8_t *)reals, .len = 16 },
+		      got;
 	assert_int_equal(convert_dtype(&tensor, DTYPE_FP32, "x", *state, &got, NULL), ERR_OK);
 	assert_memory_equal(got.data, expect, 8);
 	struct err err = ERR_INIT;
 	assert_int_equal(convert_dtype(&tensor, DTYPE_INT64, "input 'x'", *state, &got, &err), ERR_INVALID_ARGUMENT);
-	assert_string_equal(err_text(&err),
-			    "input 'x': FP64 came, INT64 is expected, and element 0 (0.10000000000000001) does not fit it");
+	assert_string_equal(
+		err_text(&err),
+		"input 'x': FP64 came, INT64 is expected, and element 0 (0.10000000000000001) does not fit it");
 	err_done(&err);
 	const uint64_t large = UINT64_MAX;
 	struct tensor one = { .dtype = DTYPE_UINT64, .data = (uint8_t *)&large, .len = 8 };

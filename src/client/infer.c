@@ -35,9 +35,10 @@ static json_t *request_json(const struct client_infer *infer)
 	json_t *inputs = json_array();
 	for (size_t i = 0; i < infer->input_count; i++) {
 		const struct tensor *tensor = &infer->inputs[i];
-		json_array_append_new(inputs, json_pack("{s:s%,s:o,s:s,s:{s:I}}", "name", tensor->name.data, tensor->name.len,
-							"shape", shape_json(tensor), "datatype", dtype_name(tensor->dtype),
-							"parameters", "binary_data_size", (json_int_t)tensor->len));
+		json_array_append_new(inputs,
+				      json_pack("{s:s%,s:o,s:s,s:{s:I}}", "name", tensor->name.data, tensor->name.len,
+						"shape", shape_json(tensor), "datatype", dtype_name(tensor->dtype),
+						"parameters", "binary_data_size", (json_int_t)tensor->len));
 	}
 	json_t *parameters = infer->parameters ? json_copy(infer->parameters) : json_object();
 	json_object_set_new(parameters, "binary_data_output", json_true());
@@ -62,12 +63,14 @@ static enum err_code read_output(const json_t *json, const uint8_t *data, size_t
 	} else {
 		json_int_t bytes = json_integer_value(size);
 		if (bytes < 0 || (uint64_t)bytes > len - *used)
-			return err_set(err, ERR_INTERNAL, "the hub's answer is cut short: output '%s' needs %lld bytes, %zu are left",
+			return err_set(err, ERR_INTERNAL,
+				       "the hub's answer is cut short: output '%s' needs %lld bytes, %zu are left",
 				       name, (long long)bytes, len - *used);
 		tensor->dtype = dtype;
 		tensor->data = arena_try(arena, (size_t)bytes + 1); /* aligned */
 		if (!tensor->data)
-			return err_set(err, ERR_RESOURCE_EXHAUSTED, "output '%s': too large for this machine's memory", name);
+			return err_set(err, ERR_RESOURCE_EXHAUSTED, "output '%s': too large for this machine's memory",
+				       name);
 		memcpy(tensor->data, data + *used, (size_t)bytes);
 		tensor->len = (size_t)bytes;
 		*used += (size_t)bytes;
@@ -81,13 +84,15 @@ static enum err_code read_output(const json_t *json, const uint8_t *data, size_t
 	return ERR_OK;
 }
 
-static enum err_code read_outputs(struct client_outputs *outputs, int64_t json_bytes, struct arena *arena, struct err *err)
+static enum err_code read_outputs(struct client_outputs *outputs, int64_t json_bytes, struct arena *arena,
+				  struct err *err)
 {
 	size_t len = outputs->body.len, head = json_bytes < 0 ? len : (size_t)json_bytes;
 	if (head > len)
-		return err_set(err, ERR_INTERNAL, "the hub's answer is cut short: %zu of %zu bytes of its JSON part came", len, head);
-	enum err_code code = json_read(outputs->body.data ?: "", head, CLIENT_JSON_DEPTH, "the hub's answer", &outputs->response,
-				       err);
+		return err_set(err, ERR_INTERNAL,
+			       "the hub's answer is cut short: %zu of %zu bytes of its JSON part came", len, head);
+	enum err_code code = json_read(outputs->body.data ?: "", head, CLIENT_JSON_DEPTH, "the hub's answer",
+				       &outputs->response, err);
 	if (code != ERR_OK)
 		return code;
 	const json_t *list = json_object_get(outputs->response, "outputs");
@@ -120,9 +125,14 @@ enum err_code client_infer(struct client *client, const struct client_infer *inf
 		return err_set(err, ERR_RESOURCE_EXHAUSTED, "the inputs are too large for this machine's memory");
 	}
 	struct client_reply reply = { 0 };
-	const struct client_call call = { .method = "POST", .path = path, .body = body.data, .body_len = body.len,
-					  .content_type = "application/octet-stream", .header = header,
-					  .ceiling_bytes = CLIENT_RESULT_BYTES, .timeout_ms = -1 };
+	const struct client_call call = { .method = "POST",
+					  .path = path,
+					  .body = body.data,
+					  .body_len = body.len,
+					  .content_type = "application/octet-stream",
+					  .header = header,
+					  .ceiling_bytes = CLIENT_RESULT_BYTES,
+					  .timeout_ms = -1 };
 	enum err_code code = client_call(client, &call, &reply, err);
 	buf_done(&body);
 	struct client_outputs outputs = { .body = reply.body };

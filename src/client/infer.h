@@ -5,7 +5,7 @@
 #include "wire/tensor.h"
 
 struct client_infer {
-	const char *model; /* "owner/name" */
+	const char *model;   /* "owner/name" */
 	const char *version; /* NULL: the newest */
 	const struct tensor *inputs;
 	size_t input_count;

@@ -1,21 +1,20 @@
 #include "client/npy.h"
 
-
-#define MAGIC "\x93NUMPY"
+#define MAGIC	  "\x93NUMPY"
 #define MAGIC_LEN 6
 
 static const struct {
 	const char *descr; /* without the byte order */
 	enum dtype dtype;
 } kinds[] = {
-	{ "b1", DTYPE_BOOL },  { "u1", DTYPE_UINT8 },  { "u2", DTYPE_UINT16 }, { "u4", DTYPE_UINT32 },
+	{ "b1", DTYPE_BOOL },	{ "u1", DTYPE_UINT8 }, { "u2", DTYPE_UINT16 }, { "u4", DTYPE_UINT32 },
 	{ "u8", DTYPE_UINT64 }, { "i1", DTYPE_INT8 },  { "i2", DTYPE_INT16 },  { "i4", DTYPE_INT32 },
-	{ "i8", DTYPE_INT64 }, { "f2", DTYPE_FP16 },   { "f4", DTYPE_FP32 },   { "f8", DTYPE_FP64 },
+	{ "i8", DTYPE_INT64 },	{ "f2", DTYPE_FP16 },  { "f4", DTYPE_FP32 },   { "f8", DTYPE_FP64 },
 };
 
 struct header {
-	char order;	 /* '<', '>', '|', '=' */
-	char kind[16];	 /* "f4", "U12" */
+	char order;    /* '<', '>', '|', '=' */
+	char kind[16]; /* "f4", "U12" */
 	bool fortran;
 	uint32_t rank;
 	int64_t shape[TENSOR_RANK_MAX];
@@ -151,7 +150,7 @@ static void swap_bytes(uint8_t *data, size_t len, size_t size)
 /* Copies an array whose first axis varies fastest into one whose last does. */
 static void to_row_major(uint8_t *to, const uint8_t *from, const struct header *header, size_t size, int64_t count)
 {
-	int64_t index[TENSOR_RANK_MAX] = { 0 }, stride[TENSOR_RANK_MAX], offset = 0;
+	int64_t index[TENSOR_RANK_MAX] = { 0 }, stride[TENSOR_RANK_MAX] = { 0 }, offset = 0;
 	int64_t step = 1;
 	for (uint32_t i = 0; i < header->rank; i++) {
 		stride[i] = step;
@@ -193,7 +192,8 @@ static size_t utf8_of(uint32_t point, char *to)
 	return 4;
 }
 
-/* One fixed-width element, without the NULs that fill it up, behind its length. Returns the bytes written; 0: not text. */
+/* One fixed-width element, without the NULs that fill it up, behind its length. Returns the bytes written; 0: not text.
+ */
 static size_t put_string(uint8_t *to, const uint8_t *from, size_t width, bool wide)
 {
 	while (width > 0 && from[width - 1] == 0)
@@ -228,7 +228,8 @@ static enum err_code parse_strings(const uint8_t *data, size_t width, int64_t co
 	for (int64_t i = 0; i < count; i++) {
 		size_t wrote = put_string(to, data + (size_t)i * width, width, wide);
 		if (wrote == 0)
-			return err_set(err, ERR_INVALID_ARGUMENT, "%s: element %lld is not valid text", what, (long long)i);
+			return err_set(err, ERR_INVALID_ARGUMENT, "%s: element %lld is not valid text", what,
+				       (long long)i);
 		to += wrote;
 	}
 	tensor->len = (size_t)(to - tensor->data);
@@ -275,15 +276,16 @@ static bool element_of(const struct header *header, enum dtype *ret_dtype, size_
 	return true;
 }
 
-static enum err_code find_header(const uint8_t *data, size_t len, const char *what, struct header *header, size_t *ret_start,
-				 struct err *err)
+static enum err_code find_header(const uint8_t *data, size_t len, const char *what, struct header *header,
+				 size_t *ret_start, struct err *err)
 {
 	if (!npy_is(data, len) || data[6] < 1 || data[6] > 3)
 		return err_set(err, ERR_INVALID_ARGUMENT, "%s is not a numpy file (.npy, version 1 to 3)", what);
 	size_t prefix = data[6] == 1 ? 10 : 12, header_len = 0;
 	if (len >= prefix)
 		header_len = data[6] == 1 ? (size_t)(data[8] | data[9] << 8) :
-					    ((size_t)data[8] | (size_t)data[9] << 8 | (size_t)data[10] << 16 | (size_t)data[11] << 24);
+					    ((size_t)data[8] | (size_t)data[9] << 8 | (size_t)data[10] << 16 |
+					     (size_t)data[11] << 24);
 	if (len < prefix || header_len > len - prefix)
 		return err_set(err, ERR_INVALID_ARGUMENT, "%s is cut short: it ends within its header", what);
 	if (!parse_header((const char *)data + prefix, header_len, header)) {
@@ -298,8 +300,8 @@ static enum err_code find_header(const uint8_t *data, size_t len, const char *wh
 	return ERR_OK;
 }
 
-static enum err_code place_data(uint8_t *data, const struct header *header, size_t size, int64_t count, const char *what,
-				struct arena *arena, struct tensor *tensor, struct err *err)
+static enum err_code place_data(uint8_t *data, const struct header *header, size_t size, int64_t count,
+				const char *what, struct arena *arena, struct tensor *tensor, struct err *err)
 {
 	bool transpose = header->fortran && header->rank > 1;
 	bool aligned = ((uintptr_t)data & 7) == 0;
@@ -321,7 +323,8 @@ static enum err_code place_data(uint8_t *data, const struct header *header, size
 	return ERR_OK;
 }
 
-enum err_code npy_parse(uint8_t *data, size_t len, const char *what, struct arena *arena, struct tensor *ret, struct err *err)
+enum err_code npy_parse(uint8_t *data, size_t len, const char *what, struct arena *arena, struct tensor *ret,
+			struct err *err)
 {
 	struct header header = { 0 };
 	struct tensor tensor = { 0 };
@@ -336,11 +339,12 @@ enum err_code npy_parse(uint8_t *data, size_t len, const char *what, struct aren
 	tensor.rank = header.rank;
 	tensor.dtype = DTYPE_UINT8; /* for the count alone */
 	memcpy(tensor.shape, header.shape, sizeof(tensor.shape));
-	if (tensor_element_count(&tensor, &count, NULL) != ERR_OK || __builtin_mul_overflow((size_t)count, size, &bytes))
+	if (tensor_element_count(&tensor, &count, NULL) != ERR_OK ||
+	    __builtin_mul_overflow((size_t)count, size, &bytes))
 		return err_set(err, ERR_INVALID_ARGUMENT, "%s: its shape is larger than any file", what);
 	if (bytes > len - start)
-		return err_set(err, ERR_INVALID_ARGUMENT, "%s is cut short: its shape needs %zu bytes, %zu are there", what, bytes,
-			       len - start);
+		return err_set(err, ERR_INVALID_ARGUMENT, "%s is cut short: its shape needs %zu bytes, %zu are there",
+			       what, bytes, len - start);
 	tensor.dtype = dtype;
 	code = place_data(data + start, &header, size, count, what, arena, &tensor, err);
 	if (code == ERR_OK && dtype == DTYPE_BYTES && count == 0)
@@ -435,7 +439,8 @@ enum err_code npy_write(struct buf *out, const struct tensor *tensor, struct err
 	if (tensor->dtype == DTYPE_BYTES) {
 		struct widths widths = measure(tensor);
 		char descr[24];
-		snprintf(descr, sizeof(descr), widths.text ? "<U%zu" : "|S%zu", MAX(widths.text ? widths.points : widths.bytes, 1u));
+		snprintf(descr, sizeof(descr), widths.text ? "<U%zu" : "|S%zu",
+			 MAX(widths.text ? widths.points : widths.bytes, 1u));
 		ok = put_head(out, descr, tensor) && put_strings(out, tensor, &widths);
 	} else if (tensor->dtype == DTYPE_BF16) {
 		ok = put_head(out, "<f4", tensor);
@@ -445,11 +450,14 @@ enum err_code npy_write(struct buf *out, const struct tensor *tensor, struct err
 		char descr[8] = "";
 		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 			if (kinds[i].dtype == tensor->dtype)
-				snprintf(descr, sizeof(descr), "%c%s", dtype_size(tensor->dtype) > 1 ? '<' : '|', kinds[i].descr);
+				snprintf(descr, sizeof(descr), "%c%s", dtype_size(tensor->dtype) > 1 ? '<' : '|',
+					 kinds[i].descr);
 		if (!*descr)
 			return err_set(err, ERR_INVALID_ARGUMENT, "%s is not an array and cannot be a .npy file",
 				       dtype_name(tensor->dtype));
 		ok = put_head(out, descr, tensor) && buf_append(out, tensor->data, tensor->len);
 	}
-	return ok ? ERR_OK : err_set(err, ERR_OUT_OF_RANGE, "the array is larger than the %zu bytes that are written", out->ceiling);
+	return ok ? ERR_OK :
+		    err_set(err, ERR_OUT_OF_RANGE, "the array is larger than the %zu bytes that are written",
+			    out->ceiling);
 }

@@ -33,7 +33,8 @@ static void reads_what_numpy_writes(void **state)
 {
 	uint8_t file[512];
 	const float values[6] = { 1, 2, 3, 4, 5, 6 };
-	size_t len = file_of(file, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }        \n", values, sizeof(values));
+	size_t len = file_of(file, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }        \n", values,
+			     sizeof(values));
 	struct tensor tensor;
 	assert_int_equal(npy_parse(file, len, "x.npy", *state, &tensor, NULL), ERR_OK);
 	assert_int_equal(tensor.dtype, DTYPE_FP32);
@@ -138,8 +139,12 @@ static void writes_strings(void **state)
 		{ "\0\0\0\0\0\0\0\0", 8, "'<U1'" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct tensor tensor = { .dtype = DTYPE_BYTES, .rank = 1, .shape = { 2 }, .data = (uint8_t *)cases[i].data,
-					 .len = cases[i].len }, again;
+		struct tensor tensor = { .dtype = DTYPE_BYTES,
+					 .rank = 1,
+					 .shape = { 2 },
+					 .data = (uint8_t *)cases[i].data,
+					 .len = cases[i].len },
+			      again;
 		struct buf out;
 		buf_init(&out, 4096);
 		assert_int_equal(npy_write(&out, &tensor, NULL), ERR_OK);

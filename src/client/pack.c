@@ -59,7 +59,8 @@ static enum err_code add_member(struct walk *walk, const char *path, const char 
 		if (strcmp(walk->extras[i].name, path) == 0)
 			return ERR_OK;
 	if (walk->count >= PACK_FILES_MAX)
-		return err_set(err, ERR_OUT_OF_RANGE, "%s: more than %d files", walk->folder ?: "the archive", PACK_FILES_MAX);
+		return err_set(err, ERR_OUT_OF_RANGE, "%s: more than %d files", walk->folder ?: "the archive",
+			       PACK_FILES_MAX);
 	if (walk->count == walk->capacity) {
 		walk->capacity = walk->capacity ? walk->capacity * 2 : 64;
 		walk->members = xrealloc(walk->members, walk->capacity * sizeof(*walk->members));
@@ -83,7 +84,8 @@ static enum err_code check_link(const struct walk *walk, const char *path, struc
 
 static enum err_code walk_folder(struct walk *walk, const char *path, int depth, struct err *err);
 
-static enum err_code walk_entry(struct walk *walk, DIR *dir, const char *path, const char *name, int depth, struct err *err)
+static enum err_code walk_entry(struct walk *walk, DIR *dir, const char *path, const char *name, int depth,
+				struct err *err)
 {
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return ERR_OK;
@@ -95,7 +97,8 @@ static enum err_code walk_entry(struct walk *walk, DIR *dir, const char *path, c
 		return ERR_OK;
 	_cleanup_free_ char *below = *path ? xasprintf("%s/%s", path, name) : xstrdup(name);
 	if (!str_is_utf8(below, strlen(below)))
-		return err_set(err, ERR_INVALID_ARGUMENT, "%s/%s: the name of this file is not UTF-8", walk->folder, below);
+		return err_set(err, ERR_INVALID_ARGUMENT, "%s/%s: the name of this file is not UTF-8", walk->folder,
+			       below);
 	struct stat status;
 	if (fstatat(dirfd(dir), name, &status, AT_SYMLINK_NOFOLLOW) != 0)
 		return err_errno(err, errno, "%s/%s", walk->folder, below);
@@ -106,8 +109,8 @@ static enum err_code walk_entry(struct walk *walk, DIR *dir, const char *path, c
 		if (code != ERR_OK)
 			return code;
 	} else if (!S_ISREG(status.st_mode)) {
-		return err_set(err, ERR_INVALID_ARGUMENT, "%s/%s is neither a file nor a folder (a socket, pipe or device)",
-			       walk->folder, below);
+		return err_set(err, ERR_INVALID_ARGUMENT,
+			       "%s/%s is neither a file nor a folder (a socket, pipe or device)", walk->folder, below);
 	}
 	return add_member(walk, below, NULL, err);
 }
@@ -149,7 +152,8 @@ static enum err_code write_error(struct archive *archive, const char *what, stru
 {
 	if (archive_errno(archive) > 0 && archive_errno(archive) < 200)
 		return err_errno(err, archive_errno(archive), "writing the archive: %s", what);
-	return err_set(err, ERR_INTERNAL, "writing the archive: %s: %s", what, archive_error_string(archive) ?: "failed");
+	return err_set(err, ERR_INTERNAL, "writing the archive: %s: %s", what,
+		       archive_error_string(archive) ?: "failed");
 }
 
 static enum err_code copy_content(struct archive *archive, int fd, int64_t bytes, const char *path, struct err *err)
@@ -207,7 +211,8 @@ static enum err_code write_all(struct walk *walk, int fd, struct pack_summary *s
 	enum err_code code = ERR_OK;
 	if (archive_write_set_format_pax_restricted(archive) != ARCHIVE_OK ||
 	    archive_write_set_options(archive, "hdrcharset=UTF-8") != ARCHIVE_OK ||
-	    archive_write_set_bytes_in_last_block(archive, 1) != ARCHIVE_OK || archive_write_open_fd(archive, fd) != ARCHIVE_OK)
+	    archive_write_set_bytes_in_last_block(archive, 1) != ARCHIVE_OK ||
+	    archive_write_open_fd(archive, fd) != ARCHIVE_OK)
 		code = write_error(archive, "start", err);
 	for (size_t i = 0; i < walk->count && code == ERR_OK; i++)
 		code = write_member(walk, archive, &walk->members[i], summary, err);

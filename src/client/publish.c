@@ -2,8 +2,8 @@
 
 #include "base/alloc.h"
 
-#define POLL_S 25	 /* the hub holds a poll for 30 s at most */
-#define AWAY_TRIES 30	 /* one a second */
+#define POLL_S	   25 /* the hub holds a poll for 30 s at most */
+#define AWAY_TRIES 30 /* one a second */
 
 enum err_code client_publish(struct client *client, const struct client_upload *upload, json_t **ret, struct err *err)
 {
@@ -12,7 +12,8 @@ enum err_code client_publish(struct client *client, const struct client_upload *
 	enum err_code code = client_call(client, &call, &reply, err);
 	json_t *json = NULL;
 	if (code == ERR_OK)
-		code = json_read(reply.body.data ?: "", reply.body.len, CLIENT_JSON_DEPTH, "the hub's answer", &json, err);
+		code = json_read(reply.body.data ?: "", reply.body.len, CLIENT_JSON_DEPTH, "the hub's answer", &json,
+				 err);
 	client_reply_done(&reply);
 	if (code != ERR_OK)
 		return code;
@@ -45,7 +46,8 @@ enum err_code client_task_error(const json_t *task, struct err *err)
 	enum err_code code = name ? err_code_of_name(name) : ERR_UNKNOWN;
 	if (code == ERR_OK)
 		code = ERR_UNKNOWN;
-	err_set(err, code, "%s", json_path_string(task, "error.message") ?: "the task failed and the hub does not say why");
+	err_set(err, code, "%s",
+		json_path_string(task, "error.message") ?: "the task failed and the hub does not say why");
 	const char *hint = json_path_string(task, "error.hint");
 	if (hint)
 		err_advise(err, "%s", hint);
@@ -60,8 +62,8 @@ static enum err_code poll(struct client *client, const char *path, bool known, j
 		const struct client_call call = { .path = path };
 		enum err_code code = client_call(client, &call, &reply, err);
 		if (code == ERR_OK)
-			code = json_read(reply.body.data ?: "", reply.body.len, CLIENT_JSON_DEPTH, "the hub's answer", ret,
-					 err);
+			code = json_read(reply.body.data ?: "", reply.body.len, CLIENT_JSON_DEPTH, "the hub's answer",
+					 ret, err);
 		client_reply_done(&reply);
 		if (code == ERR_OK || code != ERR_UNAVAILABLE || !known || tries >= AWAY_TRIES)
 			return code;
@@ -87,15 +89,17 @@ enum err_code client_task_wait(struct client *client, const char *task_id, clien
 	}
 }
 
-enum err_code client_task_log(struct client *client, const char *task_id, int64_t offset, struct buf *out, struct err *err)
+enum err_code client_task_log(struct client *client, const char *task_id, int64_t offset, struct buf *out,
+			      struct err *err)
 {
 	_cleanup_free_ char *path = xasprintf("/api/v1/tasks/%s/log?offset=%lld", task_id, (long long)offset);
 	struct client_reply reply = { 0 };
 	const struct client_call call = { .path = path, .ceiling_bytes = (size_t)1 << 30 };
 	enum err_code code = client_call(client, &call, &reply, err);
 	if (code == ERR_OK && !buf_append(out, reply.body.data ?: "", reply.body.len))
-		code = err_set(err, ERR_OUT_OF_RANGE, "the log of task %s is larger than the %zu bytes that are taken here",
-			       task_id, out->ceiling);
+		code = err_set(err, ERR_OUT_OF_RANGE,
+			       "the log of task %s is larger than the %zu bytes that are taken here", task_id,
+			       out->ceiling);
 	client_reply_done(&reply);
 	return code;
 }

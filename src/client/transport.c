@@ -7,9 +7,9 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define CONNECT_MS 10000
+#define CONNECT_MS  10000
 #define EXCHANGE_MS 60000
-#define STALLED_S 300 /* an upload that moves nothing for so long is given up */
+#define STALLED_S   300 /* an upload that moves nothing for so long is given up */
 
 struct transport {
 	CURL *curl;
@@ -145,7 +145,8 @@ static enum err_code translate(struct transport *transport, CURLcode code, const
 			       "no hub answers at %s; start one with `dlhub serve` or set DLHUB_ENDPOINT", endpoint);
 	case CURLE_COULDNT_RESOLVE_HOST:
 		err_set(err, ERR_UNAVAILABLE, "the host of %s is not known here", endpoint);
-		return err_advise(err, "correct DLHUB_ENDPOINT or --endpoint, or log in to the right hub with `dlhub login`");
+		return err_advise(
+			err, "correct DLHUB_ENDPOINT or --endpoint, or log in to the right hub with `dlhub login`");
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CONNECT_ERROR:
 		err_set(err, ERR_FAILED_PRECONDITION, "no secure connection to %s: %s", endpoint, why);
@@ -153,8 +154,9 @@ static enum err_code translate(struct transport *transport, CURLcode code, const
 	case CURLE_OPERATION_TIMEDOUT:
 		return err_set(err, ERR_DEADLINE_EXCEEDED, "%s did not answer in time: %s", endpoint, why);
 	case CURLE_WRITE_ERROR:
-		return err_set(err, ERR_OUT_OF_RANGE, "the answer of %s is larger than the %zu bytes that are taken here",
-			       endpoint, reply->body.ceiling);
+		return err_set(err, ERR_OUT_OF_RANGE,
+			       "the answer of %s is larger than the %zu bytes that are taken here", endpoint,
+			       reply->body.ceiling);
 	case CURLE_ABORTED_BY_CALLBACK:
 	case CURLE_READ_ERROR:
 		return err_set(err, ERR_ABORTED, "the file could not be read to its end while it was sent");

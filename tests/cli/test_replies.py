@@ -271,6 +271,15 @@ def test_removing_asks(scripted, cli):
     cli("rm", "a/b@2", "--yes")
 
 
+def test_servables_are_completed(scripted, cli):
+    items = [{"name": f"a/{n}", "version": 1, "title": "T"} for n in ("iris", "irises", "other")]
+    scripted.on("GET", "/api/v1/search", (200, {"total": 3, "items": items}))
+    script = cli("completion", "bash").stdout + '\nCOMP_WORDS=(dlhub describe a/i); COMP_CWORD=2; _dlhub; echo "${COMPREPLY[@]}"\n'
+    environment = {**cli.environment, "PATH": f"{BUILD / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash"], input=script, text=True, capture_output=True, check=True, env=environment)
+    assert done.stdout.split() == ["a/iris", "a/irises"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_sound(cli, shell):
     script = cli("completion", shell).stdout
