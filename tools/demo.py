@@ -140,13 +140,14 @@ def farewell(args, hub, demo, show, ok):
         show.text("The hub is stopped. Its data stay in " + str(demo.shown(hub.data)) + ".")
         return
     program = demo.shown(demo.programs / "dlhub")
+    labels = "" if args.build.resolve() == ROOT / "build" else f"LABELS={demo.folder}/out/{FIRST}/labels.json "
     show.text(f"""The hub serves at {show.bold(hub.url)} and goes on doing so.
 Stop it:        kill $(cat {demo.shown(hub.pid_file)})      its log: {demo.shown(hub.log)}
 Try next:
   export DLHUB_ENDPOINT={hub.url}
   {program} run alice/composition --input '"C8H10N4O2"'
   {program} search 'domain:imaging'
-  PYTHONPATH=python {demo.shown(demo.python)} examples/pretrained_onnx/ask.py README.md {program}
+  {labels}PYTHONPATH=python {demo.shown(demo.python)} examples/pretrained_onnx/ask.py README.md {program}
   curl -s $DLHUB_ENDPOINT/v2/models/alice/encoder
   export DLHUB_TOKEN=$(cat {demo.shown(hub.folder / 'alice.token')})     # to publish as alice: {program} publish --help
   examples/README.md tells of each example, README.md of the rest.""")
