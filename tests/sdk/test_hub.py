@@ -8,6 +8,7 @@ import dlhub
 
 FUNCTIONS = '''
 """A module to publish."""
+import pathlib
 
 
 def describe(text: str, times: int = 1) -> dict:
