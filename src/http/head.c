@@ -162,11 +162,19 @@ void head_drop_servable(void *context, void *value)
 	servable_unref(value);
 }
 
-static struct str servable_key(struct request *request, char *text, size_t size)
+/* OWNER/NAME@VERSION */
+static struct str servable_key(const struct request *request, char *text, size_t size)
 {
-	const char *version = request->route->version_param ? request->param_text[request->route->version_param] : "";
-	int len = snprintf(text, size, "%s/%s@%s", request->param_text[0], request->param_text[1], version);
-	return (struct str){ text, MIN((size_t)len, size - 1) };
+	const struct str *params = request->params;
+	const struct str pieces[] = { params[0], STR("/"), params[1], STR("@"),
+				      request->route->version_param ? params[request->route->version_param] : STR("") };
+	size_t len = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
+		size_t piece = MIN(pieces[i].len, size - len);
+		memcpy(text + len, pieces[i].data, piece);
+		len += piece;
+	}
+	return (struct str){ text, len };
 }
 
 static void look_up(void *context)

@@ -17,10 +17,7 @@ enum err_code handle_server_metadata(struct request *request, struct err *err)
 
 enum err_code handle_model_ready(struct request *request, struct err *err)
 {
-	_Static_assert(sizeof(request->servable->number_text) >= 20, "a number fits");
-	char name[256];
-	snprintf(name, sizeof(name), "%s/%s", request->servable->owner, request->servable->name);
-	reply_json(request, 200, json_pack("{s:s, s:b}", "name", name, "ready", 1));
+	reply_json(request, 200, json_pack("{s:s, s:b}", "name", request->servable->full_name, "ready", 1));
 	return ERR_OK;
 }
 
@@ -44,11 +41,10 @@ enum err_code handle_model_metadata(struct request *request, struct err *err)
 {
 	const struct servable *servable = request->servable;
 	const struct method *method = signature_method(servable->signature, STR("run"));
-	char name[256];
-	snprintf(name, sizeof(name), "%s/%s", servable->owner, servable->name);
 	reply_json(request, 200,
-		   json_pack("{s:s, s:[s], s:s, s:o, s:o}", "name", name, "versions", servable->number_text, "platform",
-			     servable->platform, "inputs", tensor_metadata(method->inputs, method->input_count), "outputs",
+		   json_pack("{s:s, s:[s], s:s, s:o, s:o}", "name", servable->full_name, "versions",
+			     servable->number_text, "platform", servable->platform, "inputs",
+			     tensor_metadata(method->inputs, method->input_count), "outputs",
 			     tensor_metadata(method->outputs, method->output_count)));
 	return ERR_OK;
 }

@@ -103,8 +103,6 @@ static enum err_code pick_outputs(struct run *run, const struct tensor **ret, co
 static enum err_code write_infer(struct request *request, struct run *run, struct err *err)
 {
 	struct reply *reply = &request->reply;
-	char name[256];
-	int len = snprintf(name, sizeof(name), "%s/%s", run->servable->owner, run->servable->name);
 	size_t count = 0;
 	bool any_binary;
 	enum err_code code = oip_outputs_convert(&run->arena, run->method, run->outputs, run->output_count, err);
@@ -112,7 +110,7 @@ static enum err_code write_infer(struct request *request, struct run *run, struc
 		code = pick_outputs(run, &reply->binary, &reply->binary_flags, &count, err);
 	if (code != ERR_OK)
 		return code;
-	code = oip_response_write(&reply->body, (struct str){ name, (size_t)len }, str_of(run->servable->number_text),
+	code = oip_response_write(&reply->body, str_of(run->servable->full_name), str_of(run->servable->number_text),
 				  run->request.id, run->method, reply->binary, count, reply->binary_flags, (struct str){ 0 },
 				  &any_binary, err);
 	if (code != ERR_OK)

@@ -13,6 +13,7 @@
 
 #define REQUEST_ARENA (1u << 20)
 #define HOUSEKEEPING_MS 500
+#define TURN_RUNS 4
 #define READ_OVER_BYTES (1 << 20)
 
 /* --- a request's life --- */
@@ -285,15 +286,24 @@ void request_to_pool(struct request *request)
 
 /* --- the loop --- */
 
+/* libmicrohttpd has something to do that no descriptor will tell of. */
+static bool has_more(struct http_server *server)
+{
+	MHD_UNSIGNED_LONG_LONG timeout;
+	return server->resumed || (MHD_get_timeout(server->daemon, &timeout) == MHD_YES && timeout == 0);
+}
+
+/* What a resumed connection has to do takes it several runs: answer, end the answer, look for the next request. They
+ * are made at once, because a turn of the loop costs more than they do. */
 static void turn(struct http_server *server)
 {
-	do {
+	bool more = true;
+	for (int runs = 0; more && runs < TURN_RUNS; runs++) {
 		server->resumed = false;
 		MHD_run(server->daemon);
-	} while (server->resumed);
-	MHD_UNSIGNED_LONG_LONG timeout;
-	bool again = MHD_get_timeout(server->daemon, &timeout) == MHD_YES && timeout == 0;
-	hook_no_wait(server->hook, again);
+		more = has_more(server);
+	}
+	hook_no_wait(server->hook, more);
 }
 
 static void on_readable(void *context, unsigned int events)
@@ -303,10 +313,8 @@ static void on_readable(void *context, unsigned int events)
 
 static void on_before_wait(void *context)
 {
-	struct http_server *server = context;
-	MHD_UNSIGNED_LONG_LONG timeout;
-	if (server->resumed || (MHD_get_timeout(server->daemon, &timeout) == MHD_YES && timeout == 0))
-		turn(server);
+	if (has_more(context))
+		turn(context);
 }
 
 static void on_housekeeping(void *context)

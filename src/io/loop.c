@@ -155,10 +155,8 @@ struct hook *hook_create_before_wait(struct loop *loop, loop_fn fn, void *contex
 	hook->loop = loop;
 	hook->fn = fn;
 	hook->context = context;
-	struct hook **at = &loop->hooks;
-	while (*at)
-		at = &(*at)->next;
-	*at = hook;
+	hook->next = loop->hooks;
+	loop->hooks = hook;
 	return hook;
 }
 

@@ -43,7 +43,7 @@ must_check enum err_code watch_create(struct loop *loop, int fd, watch_fn fn, vo
 void watch_set(struct watch *watch, unsigned int events); /* 0 pauses */
 void watch_close(struct watch *watch);			  /* NULL is fine */
 
-/* --- hooks of every turn, in order of creation --- */
+/* --- hooks of every turn, the last created first: who was built on others hands its work down to them --- */
 struct hook;
 struct hook *hook_create_before_wait(struct loop *loop, loop_fn fn, void *context);
 /* While set, the loop does not block before its next turn. */

@@ -33,7 +33,7 @@ struct loop {
 
 	uv_prepare_t prepare;
 	uv_idle_t idle; /* active while a hook wants no wait */
-	struct hook *hooks; /* in order of creation */
+	struct hook *hooks; /* the last created first */
 	unsigned int hooks_no_wait;
 	bool in_hooks;
 

@@ -46,7 +46,7 @@ struct scheduler {
 	struct timer *sweep, *idle;
 	size_t worker_count, run_count, forsaken_count;
 	struct run_queue refused; /* to be completed with their error on the next turn */
-	bool refused_posted, draining;
+	bool sweeping, refused_posted, draining;
 	loop_fn drained;
 	void *drained_context;
 	struct timer *drain_timer;
@@ -119,7 +119,7 @@ static struct replicas *set_of(struct scheduler *scheduler, struct servable *ser
 {
 	if (servable->replicas)
 		return servable->replicas;
-	_cleanup_free_ char *key = xasprintf("%s/%s@%s", servable->owner, servable->name, servable->digest);
+	_cleanup_free_ char *key = xasprintf("%s@%s", servable->full_name, servable->digest);
 	struct replicas *set = scheduler->sets;
 	while (set && strcmp(set->key, key) != 0)
 		set = set->next;
@@ -157,8 +157,6 @@ static void complete(struct scheduler *scheduler, struct run *run)
 	scheduler->forsaken_count -= run->forsaken;
 	run->worker = NULL;
 	run->on_done(run->context, run);
-	if (scheduler->run_count == 0)
-		timer_stop(scheduler->sweep);
 	look_whether_drained(scheduler);
 }
 
@@ -373,6 +371,11 @@ static void on_sweep(void *context)
 {
 	struct scheduler *scheduler = context;
 	int64_t now = loop_now_ns(scheduler->loop);
+	if (scheduler->run_count == 0) { /* only here, so that short runs do not start and stop it each */
+		timer_stop(scheduler->sweep);
+		scheduler->sweeping = false;
+		return;
+	}
 	for (struct replicas *set = scheduler->sets, *next; set; set = next) {
 		next = set->next;
 		set->refs++;
@@ -459,13 +462,15 @@ enum err_code scheduler_submit(struct scheduler *scheduler, struct run *run, str
 	if (scheduler->draining)
 		return err_set(err, ERR_UNAVAILABLE, "the hub is ending");
 	if (set->waiting.count >= limit)
-		return err_set(err, ERR_RESOURCE_EXHAUSTED, "%zu runs already wait for %s/%s (limits.queue_runs)", limit,
-			       run->servable->owner, run->servable->name);
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "%zu runs already wait for %s (limits.queue_runs)", limit,
+			       run->servable->full_name);
 	run->submitted_ns = loop_now_ns(scheduler->loop);
 	if (run->deadline_ns <= run->submitted_ns)
 		return err_set(err, ERR_DEADLINE_EXCEEDED, "the deadline had passed before the run could be queued");
-	if (scheduler->run_count++ == 0)
+	scheduler->run_count++;
+	if (!scheduler->sweeping)
 		timer_start(scheduler->sweep, SWEEP_MS, SWEEP_MS);
+	scheduler->sweeping = true;
 	if (set->failed_until_ns > run->submitted_ns && !set->workers) {
 		err_set(&run->err, set->failed.code, "%s", err_text(&set->failed));
 		refuse(scheduler, run);

@@ -31,6 +31,7 @@ enum err_code servable_create(const struct version_row *row, const char *data, c
 	*s = (struct servable){ .refs = 1,
 				.owner = xstrdup(row->owner),
 				.name = xstrdup(row->name),
+				.full_name = xasprintf("%s/%s", row->owner, row->name),
 				.number = row->number,
 				.signature = signature };
 	code = access_list_parse(row->access.owner, access, &s->access, err);
@@ -75,6 +76,7 @@ void servable_unref(struct servable *servable)
 	signature_destroy(servable->signature);
 	free(servable->owner);
 	free(servable->name);
+	free(servable->full_name);
 	free(servable->platform);
 	free((char *)servable->spec.directory);
 	free((char *)servable->spec.load);

@@ -12,6 +12,7 @@ struct replicas; /* the version's queue and workers: schedule/scheduler.c */
 struct servable {
 	unsigned int refs;
 	char *owner, *name;
+	char *full_name; /* OWNER/NAME */
 	int64_t number; /* 0 before it is published */
 	char number_text[24];
 	char digest[SHA256_HEX + 1];
