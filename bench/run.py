@@ -19,6 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
+import encoder as encoder_parts
 import report
 from measure import Failed, Load, Samples, machine
 from peers.htex import Htex
@@ -41,7 +42,6 @@ class Bench:
         self.folder = self.build / "bench"
         self.programs = self.build / "bin"
         self.venv = self.build / "venv-bench"
-        self.encoder, self.tensorflow_python = arguments.encoder, arguments.tensorflow_python
         self.rounds = arguments.rounds
         self.cpu = max(os.sched_getaffinity(0))
         self.load = Load(self.folder)
@@ -60,7 +60,7 @@ def native(bench: Bench) -> None:
     samples, load = bench.samples, bench.load
     with bench.hub("hub-native") as hub:
         ours = hub.publish_native(identity())
-        with Nginx(bench.folder / "nginx", hub.answer(ours)) as nginx:
+        with Nginx(bench.folder / "nginx-run", bench.folder / "nginx", hub.answer(ours)) as nginx:
             limit = nginx.target(ours)
             for _ in range(bench.rounds):
                 for name, target in (("nginx", limit), ("native", ours)):
@@ -97,10 +97,8 @@ def python(bench: Bench) -> None:
 def encoder(bench: Bench) -> None:
     """The encoder's SavedModel through the hub and by TensorFlow's own call, turn about."""
     samples, load = bench.samples, bench.load
-    folder = bench.encoder
-    if not (folder / "saved_model").is_dir():
-        raise Failed(f"there is no {folder / 'saved_model'}: make it with examples/encoder/train.py")
-    peer = TensorFlow(bench.folder / "tensorflow", bench.tensorflow_python, folder / "saved_model", folder / "input.npy")
+    folder, interpreter = encoder_parts.get(bench.build)
+    peer = TensorFlow(bench.folder / "tensorflow", interpreter, folder / "saved_model", folder / "input.npy")
     with bench.hub("hub-encoder") as hub, peer as tensorflow:
         hub.publish(folder / "saved_model", "encoder")
         model = tensorflow.model
@@ -147,17 +145,13 @@ def main() -> int:
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, comma between: %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the table takes the median: %(default)s")
-    parser.add_argument("--encoder", type=pathlib.Path, help="folder that examples/encoder/train.py filled")
-    parser.add_argument("--tensorflow-python", type=pathlib.Path, help="interpreter of an environment that has TensorFlow")
     parser.add_argument("--write-docs", action="store_true", help="write docs/bench.md")
     arguments = parser.parse_args()
     chosen = arguments.only.split(",")
     unknown = set(chosen) - set(SECTIONS)
     if unknown:
         parser.error(f"there is no section {', '.join(sorted(unknown))}")
-    arguments.encoder = arguments.encoder or arguments.build / "bench" / "encoder"
-    arguments.tensorflow_python = arguments.tensorflow_python or arguments.build / "venv-encoder" / "bin" / "python"
-    subprocess.run([HERE / "setup.sh", arguments.build, *(["encoder"] if "encoder" in chosen else [])], check=True)
+    subprocess.run([HERE / "setup.sh", arguments.build], check=True)
 
     bench, begin = Bench(arguments), time.monotonic()
     about = machine()

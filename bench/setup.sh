@@ -1,21 +1,31 @@
 #!/bin/sh
-# Installs what the bench measures against, saying first what and how much: nginx and wrk from Debian; Triton and Parsl
-# from PyPI into BUILD/venv-bench. Does nothing where all is there. bench/setup.sh BUILD
+# Gets what the bench measures against, saying first what and how much: wrk and nginx from Debian; Triton and Parsl from
+# PyPI into BUILD/venv-bench. Does nothing where all is there. bench/setup.sh BUILD
 set -eu
 build=$1
 here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "$build/bench"
+
 missing=""
-for package in nginx-light wrk libpython3.11; do
+for package in wrk libpython3.11; do
 	dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
-if [ -n "$missing" ]; then
+nginx=$(PATH=$PATH:/usr/sbin command -v nginx || true)
+if [ -n "$missing" ] || [ -z "$nginx" ]; then
 	sudo=""
 	[ "$(id -u)" = 0 ] || sudo=sudo
 	[ -n "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -print -quit 2>/dev/null)" ] || $sudo apt-get -qq update
+fi
+if [ -n "$missing" ]; then
 	echo "installing Debian packages:$missing" >&2
 	$sudo apt-get install --no-install-recommends --assume-no $missing 2>/dev/null |
 		grep -E '^(Need to get|After this)' >&2 || true
 	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq -y --no-install-recommends $missing >/dev/null
+fi
+# Installing nginx would start a web server on port 80: its program is enough.
+if [ -z "$nginx" ] && [ ! -x "$build/bench/nginx/usr/sbin/nginx" ]; then
+	echo "fetching Debian's nginx (0.5 MB) into $build/bench, without installing it" >&2
+	(cd "$build/bench" && apt-get -qq download nginx && dpkg-deb -x nginx_*.deb nginx)
 fi
 
 venv=$build/venv-bench
@@ -31,6 +41,5 @@ if ! cmp -s "$here/requirements.txt" "$venv/ready"; then
 	ln -sf "../../python_backend_stubs/$minor/triton_python_backend_stub" "$triton/backends/python/"
 	cp "$here/requirements.txt" "$venv/ready"
 fi
-mkdir -p "$build/bench"
 [ "$build/bench/latency" -nt "$here/latency.c" ] ||
 	${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o "$build/bench/latency" "$here/latency.c"

@@ -1,6 +1,7 @@
 """nginx with one worker that returns a constant: the limit of what HTTP costs on this machine."""
 
 import http.client
+import shutil
 
 from measure import Target, free_port, wait_for
 from peers.process import Server
@@ -33,8 +34,10 @@ http {{
 class Nginx(Server):
     name = "nginx"
 
-    def __init__(self, folder, answer: bytes):
+    def __init__(self, folder, fetched, answer: bytes):
+        """`fetched`: where bench/setup.sh put nginx if the machine had none."""
         super().__init__(folder)
+        self.program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin") or fetched / "usr" / "sbin" / "nginx"
         self.answer = answer.decode()
 
     def start(self) -> None:
@@ -42,7 +45,7 @@ class Nginx(Server):
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / "nginx.conf"
         file.write_text(CONFIGURATION.format(folder=self.folder, port=self.port, answer=self.answer))
-        self.launch(["nginx", "-p", self.folder, "-c", file])
+        self.launch([self.program, "-p", self.folder, "-c", file])
         wait_for("nginx", self.serves)
 
     def serves(self) -> bool:
