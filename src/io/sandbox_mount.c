@@ -30,6 +30,12 @@ const struct sandbox_system_path sandbox_system_paths[] = {
 	{ "/etc/passwd", SYSTEM_SHARED },
 	{ "/etc/group", SYSTEM_SHARED },
 	{ "/etc/localtime", SYSTEM_SHARED },
+	/* Python's own modules and pip look for these: "not there" is fine with them, "not allowed" is an error. */
+	{ "/etc/debian_version", SYSTEM_SHARED },
+	{ "/etc/os-release", SYSTEM_SHARED },
+	{ "/etc/lsb-release", SYSTEM_SHARED },
+	{ "/etc/mime.types", SYSTEM_SHARED },
+	{ "/etc/timezone", SYSTEM_SHARED },
 	{ "/etc/hosts", SYSTEM_NETWORK },
 	{ "/etc/resolv.conf", SYSTEM_NETWORK },
 	{ "/etc/nsswitch.conf", SYSTEM_NETWORK },

@@ -125,6 +125,15 @@ static int read_shadow(void)
 {
 	return ERRNO_OF(open("/etc/shadow", O_RDONLY));
 }
+/* Python's modules and pip look there, and end when they may not. */
+static int look_around(void)
+{
+	static const char *const files[] = { "/etc/debian_version", "/etc/os-release", "/etc/mime.types" };
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		if (open(files[i], O_RDONLY) < 0 && errno != ENOENT)
+			return errno;
+	return 0;
+}
 static int write_usr(void)
 {
 	return ERRNO_OF(open("/usr/local/dlhub-sandbox-test", O_WRONLY | O_CREAT, 0644));
@@ -305,6 +314,7 @@ static const struct {
 } rows[] = {
 	{ "read a file outside", read_secret, ENOENT, EACCES, SANDBOX_LANDLOCK },
 	{ "read /etc/shadow", read_shadow, ENOENT, EACCES, SANDBOX_LANDLOCK },
+	{ "look for what Python looks for", look_around, 0, 0, ANY },
 	{ "write below /usr", write_usr, EROFS, EACCES, SANDBOX_LANDLOCK },
 	{ "read the model", read_model, 0, 0, ANY },
 	{ "write the model", write_model, EROFS, EACCES, SANDBOX_LANDLOCK },
