@@ -40,11 +40,15 @@ class HubProcess:
         self.process = subprocess.Popen(
             [BIN / "dlhubd", "--data", self.data, "--http", "127.0.0.1:0", *self.flags],
             stdout=subprocess.PIPE, stderr=self.log, text=True, env=self.environment)
-        line = self.process.stdout.readline()
-        if "ready" not in line:
+        self.wait_ready()
+
+    def wait_ready(self):
+        """Its next ready line: after a start, and after a SIGHUP."""
+        self.ready_line = self.process.stdout.readline()
+        if "ready" not in self.ready_line:
             self.process.wait(10)
             raise AssertionError(f"dlhubd did not start:\n{self.log_text()}")
-        self.url = line.split()[-1]
+        self.url = self.ready_line.split()[-1]
         self.token = (self.data / "admin.token").read_text().strip()
 
     def log_text(self):

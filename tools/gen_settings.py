@@ -21,12 +21,12 @@ out.append("enum setting {")
 for row in rows:
     out.append("\tSETTING_" + row["name"].upper().replace(".", "_") + ",")
 out += ["\tSETTING_COUNT", "};", ""]
-out.append("/* X(id, name, type, default text, least, most, doc) */")
+out.append("/* X(id, name, type, default text, least, most, choices, doc) */")
 out.append("#define SETTINGS_TABLE(X) \\")
 for row in rows:
     ident = "SETTING_" + row["name"].upper().replace(".", "_")
     low, high = number(row.get("min", 0)), number(row.get("max", 0))
     out.append(f"\tX({ident}, {quote(row['name'])}, SETTING_TYPE_{row['type'].upper()}, {quote(row['default'])}, "
-               f"{low}ll, {high}ll, {quote(row['doc'])}) \\")
+               f"{low}ll, {high}ll, {quote('|'.join(row.get('choices', [])))}, {quote(row['doc'])}) \\")
 out.append("")
 open(sys.argv[2], "w").write("\n".join(out) + "\n")

@@ -7,7 +7,7 @@
 #include <errno.h>
 
 static const struct setting_row rows[SETTING_COUNT] = {
-#define ROW(id, name, type, initial, least, most, doc) [id] = { name, type, initial, least, most, doc },
+#define ROW(id, name, type, initial, least, most, choices, doc) [id] = { name, type, initial, least, most, choices, doc },
 	SETTINGS_TABLE(ROW)
 #undef ROW
 };
@@ -22,6 +22,15 @@ struct settings {
 	struct value values[SETTING_COUNT];
 };
 
+static bool is_choice(const char *choices, const char *text)
+{
+	size_t len = strlen(text);
+	for (const char *at = choices; *at; at += strcspn(at, "|"), at += *at == '|')
+		if (strcspn(at, "|") == len && memcmp(at, text, len) == 0)
+			return true;
+	return *choices == '\0';
+}
+
 static bool parse(const struct setting_row *row, const char *text, int64_t *ret)
 {
 	switch (row->type) {
@@ -33,7 +42,7 @@ static bool parse(const struct setting_row *row, const char *text, int64_t *ret)
 	case SETTING_TYPE_BYTES:
 		return str_parse_bytes(text, ret) && *ret >= row->least && *ret <= row->most;
 	default:
-		return true;
+		return is_choice(row->choices, text);
 	}
 }
 
@@ -86,6 +95,14 @@ static const char *range(const struct setting_row *row, char *text, size_t size)
 		return "true or false";
 	case SETTING_TYPE_BYTES:
 		snprintf(text, size, "a size from %lld to %lld bytes, as 64M", (long long)row->least, (long long)row->most);
+		return text;
+	case SETTING_TYPE_STRING:
+	case SETTING_TYPE_PATH:
+		text[0] = '\0';
+		for (const char *at = row->choices; *at; at += strcspn(at, "|"), at += *at == '|') {
+			size_t used = strlen(text), len = strcspn(at, "|");
+			snprintf(text + used, size - used, "%s%.*s", !used ? "" : at[len] ? ", " : " or ", (int)len, at);
+		}
 		return text;
 	default:
 		snprintf(text, size, "a whole number from %lld to %lld", (long long)row->least, (long long)row->most);

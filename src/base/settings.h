@@ -13,6 +13,7 @@ struct setting_row {
 	enum setting_type type;
 	const char *initial;
 	int64_t least, most;
+	const char *choices; /* of a string: "auto|require"; "": any */
 	const char *doc;
 };
 

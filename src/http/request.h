@@ -45,6 +45,7 @@ struct request {
 	struct MHD_Connection *connection;
 	enum phase phase;
 	bool suspended;
+	bool whole; /* all of it came, and the server counts it as unanswered */
 	const char *method, *version; /* of libmicrohttpd */
 	const struct route *route;
 	struct str segments[REQUEST_SEGMENTS];

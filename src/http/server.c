@@ -33,6 +33,7 @@ static struct request *request_create(struct http_server *server, struct MHD_Con
 
 static void request_destroy(struct request *request)
 {
+	request->server->unanswered -= request->whole;
 	task_wait_done(request);
 	leavers_unwatch(request);
 	principal_unref(request->principal);
@@ -176,6 +177,8 @@ static void body_bytes(struct request *request, const char *data, size_t *len)
 
 static void body_ended(struct request *request)
 {
+	request->whole = true;
+	request->server->unanswered++;
 	if (request->reply.status) {
 		request->phase = PHASE_REPLY;
 		return;
@@ -200,6 +203,18 @@ static void body_ended(struct request *request)
 	err_done(&err);
 }
 
+/* What comes when the parts that would answer it are gone. */
+static void refuse_at_end(struct request *request)
+{
+	if (request->reply.status || request->phase >= PHASE_WAIT)
+		return;
+	struct err err = ERR_INIT;
+	err_set(&err, ERR_UNAVAILABLE, "the hub is ending");
+	request->reply.close = true;
+	reply_error(request, &err);
+	err_done(&err);
+}
+
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url, const char *method,
 				  const char *version, const char *upload_data, size_t *upload_size, void **request_context)
 {
@@ -208,9 +223,11 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 		*request_context = request = request_create(context, connection);
 	request->method = method;
 	request->version = version;
+	if (request->server->ended)
+		refuse_at_end(request);
 	switch (request->phase) {
 	case PHASE_HEAD:
-		if (!head_advance(request, method, url))
+		if (!request->reply.status && !head_advance(request, method, url))
 			return MHD_YES;
 		/* Refused before its body: a small one is read over, so that the connection can stay and the client
 		 * gets to read the answer; a large one is not, and the connection ends. */
@@ -304,6 +321,10 @@ static void turn(struct http_server *server)
 		more = has_more(server);
 	}
 	hook_no_wait(server->hook, more);
+	if (server->finished && !server->unanswered && !server->pending) {
+		loop_post(server->parts.loop, server->finished, server->finished_context);
+		server->finished = NULL;
+	}
 }
 
 static void on_readable(void *context, unsigned int events)
@@ -450,6 +471,7 @@ void http_server_set_sandbox(struct http_server *server, unsigned int parts)
 
 void http_server_quiesce(struct http_server *server)
 {
+	server->ending = true;
 	int fd = MHD_quiesce_daemon(server->daemon);
 	if (fd >= 0)
 		close(fd);
@@ -458,6 +480,13 @@ void http_server_quiesce(struct http_server *server)
 		task_wait_done(request);
 		request_to_pool(request);
 	}
+}
+
+void http_server_finish(struct http_server *server, loop_fn done, void *context)
+{
+	server->finished = done;
+	server->finished_context = context;
+	hook_no_wait(server->hook, true); /* a turn comes, which looks */
 }
 
 size_t http_server_pending(const struct http_server *server)
@@ -469,6 +498,8 @@ void http_server_stop(struct http_server *server)
 {
 	if (!server)
 		return;
+	server->ended = true;
+	http_server_quiesce(server);
 	turn(server); /* sends what is ready */
 	hook_close(server->hook);
 	watch_close(server->watch);

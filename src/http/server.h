@@ -30,6 +30,8 @@ const char *http_server_address(const struct http_server *server);
 void http_server_set_sandbox(struct http_server *server, unsigned int parts);
 /* Takes no new connection from now on. */
 void http_server_quiesce(struct http_server *server);
+/* Calls `done` once, later, when no request is left whose answer has not been sent. */
+void http_server_finish(struct http_server *server, loop_fn done, void *context);
 /* Requests that are with the pool or a worker. */
 size_t http_server_pending(const struct http_server *server);
 void http_server_stop(struct http_server *server);

@@ -15,6 +15,11 @@ struct http_server {
 	char boot[9];
 	uint64_t next_id; /* atomic: pool handlers name their errors too */
 	size_t pending;
+	size_t unanswered; /* requests whose answer is not sent */
+	loop_fn finished; /* called when that becomes 0 */
+	void *finished_context;
+	bool ending; /* no new connection, no long poll */
+	bool ended;  /* the parts are going: nothing new is begun */
 	int64_t started_ms;
 	unsigned int sandbox;
 	struct cache *routes; /* "owner/name[@version]" → struct servable */

@@ -103,7 +103,7 @@ bool task_wait(struct request *request)
 {
 	struct http_server *server = request->server;
 	request->waiting = true; /* next time the handler answers, whatever it finds */
-	if (server->task_changes != request->task_changes) {
+	if (server->ending || server->task_changes != request->task_changes) {
 		request_to_pool(request);
 		return true;
 	}

@@ -129,6 +129,8 @@ enum err_code backup_stage(const struct settings *settings, const char *data, co
 		return code;
 	const char *const argv[] = { "tar", "--extract", "--file", file, "--directory", draft, "--no-same-owner", NULL };
 	code = run_tar(argv, "reading the backup", err);
+	if (code == ERR_INTERNAL)
+		code = err_set(err, ERR_INVALID_ARGUMENT, "no backup of DLHub, or not all of it; tar's words are above");
 	struct catalog *catalog;
 	if (code == ERR_OK && (code = catalog_open(draft, settings, &catalog, err)) == ERR_OK) {
 		code = catalog_check(catalog, err);

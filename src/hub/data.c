@@ -8,12 +8,19 @@
 #include <limits.h>
 #include <unistd.h>
 
+/* But for the settings and for a backup that is to be taken over. */
 static bool is_empty(const char *path)
 {
+	static const char *const expected[] = { "dlhubd.conf", "restore", "restore.part" };
 	DIR *folder = opendir(path);
 	bool empty = true;
 	for (struct dirent *entry; folder && (entry = readdir(folder));)
-		empty &= entry->d_name[0] == '.';
+	{
+		bool fine = entry->d_name[0] == '.';
+		for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
+			fine |= strcmp(entry->d_name, expected[i]) == 0;
+		empty &= fine;
+	}
 	if (folder)
 		closedir(folder);
 	return empty;

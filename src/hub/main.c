@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define DRAIN_MS 10000
+#define ANSWER_MS 2000 /* how long the last answers may take to be sent */
 
 struct hub {
 	struct settings *settings;
@@ -31,6 +32,10 @@ struct hub {
 	char *programs;
 	unsigned int sandbox;
 	bool ending, again; /* again: start anew when all is ended */
+	int argc;
+	char **argv; /* borrowed: the settings among the flags */
+	int status;
+	struct timer *grace;
 };
 
 static int usage(void)
@@ -77,12 +82,6 @@ static enum err_code read_settings(struct settings *settings, int argc, char **a
 		code = settings_load_environment(settings, environ, err);
 	if (code == ERR_OK)
 		code = settings_load_flags(settings, argc, argv, err);
-	enum log_level level;
-	if (code == ERR_OK && !log_level_parse(settings_string(settings, SETTING_LOG_LEVEL), &level))
-		return err_set(err, ERR_INVALID_ARGUMENT, "log.level is '%s', but must be error, warning, info or debug",
-			       settings_string(settings, SETTING_LOG_LEVEL));
-	if (code == ERR_OK)
-		log_set_level(level);
 	return code;
 }
 
@@ -118,10 +117,17 @@ static void on_visible(void *context, const char *owner, const char *name)
 		http_server_forget_servable(hub->http, owner, name);
 }
 
-static void on_drained(void *context)
+static void on_answered(void *context)
 {
 	struct hub *hub = context;
 	loop_stop(hub->loop);
+}
+
+static void on_drained(void *context)
+{
+	struct hub *hub = context;
+	timer_start(hub->grace, ANSWER_MS, 0);
+	http_server_finish(hub->http, on_answered, hub);
 }
 
 static void on_signal(void *context)
@@ -134,12 +140,20 @@ static void on_signal(void *context)
 	hub->ending = true;
 	log_info("ending: waiting for the runs under way");
 	http_server_quiesce(hub->http);
+	publisher_quiesce(hub->publisher);
 	scheduler_drain(hub->scheduler, DRAIN_MS, on_drained, hub);
 }
 
 static void on_restart(void *context)
 {
 	struct hub *hub = context;
+	struct err err = ERR_INIT;
+	_cleanup_(settings_destroyp) struct settings *fresh = settings_create();
+	if (read_settings(fresh, hub->argc, hub->argv, &err) != ERR_OK) {
+		log_error("not starting anew: %s", err_text(&err));
+		err_done(&err);
+		return;
+	}
 	hub->again = !hub->ending;
 	on_signal(hub);
 }
@@ -167,6 +181,7 @@ static void sandbox_probed(void *context)
 	log_warning("sandbox: %s; this host does not allow: %s", text, missing);
 	if (strcmp(settings_string(hub->settings, SETTING_WORKER_SANDBOX), "require") == 0) {
 		log_error("worker.sandbox is 'require': ending");
+		hub->status = err_code_exit(ERR_FAILED_PRECONDITION);
 		loop_stop(hub->loop);
 	}
 }
@@ -234,6 +249,8 @@ static enum err_code build(struct hub *hub, struct err *err)
 
 static void teardown(struct hub *hub)
 {
+	if (hub->loop)
+		loop_finish_pool(hub->loop); /* while all that its work uses is there */
 	publisher_destroy(hub->publisher);
 	scheduler_destroy(hub->scheduler); /* completes what waits, so that connections can be answered */
 	http_server_stop(hub->http);
@@ -242,6 +259,7 @@ static void teardown(struct hub *hub)
 	signal_watch_close(hub->on_term);
 	signal_watch_close(hub->on_int);
 	signal_watch_close(hub->on_hup);
+	timer_close(hub->grace);
 	if (hub->loop)
 		loop_destroy(hub->loop);
 	blob_store_close(hub->blobs);
@@ -318,6 +336,7 @@ static int serve(struct hub *hub)
 	hub->on_term = signal_watch_create(hub->loop, SIGTERM, on_signal, hub);
 	hub->on_int = signal_watch_create(hub->loop, SIGINT, on_signal, hub);
 	hub->on_hup = signal_watch_create(hub->loop, SIGHUP, on_restart, hub);
+	hub->grace = timer_create_on(hub->loop, on_answered, hub);
 	printf("dlhubd %s ready at http://%s\n", DLHUB_VERSION, http_server_address(hub->http));
 	fflush(stdout);
 	if (!pool_submit(hub->loop, LANE_DISK, probe_sandbox, sandbox_probed, hub) ||
@@ -325,7 +344,7 @@ static int serve(struct hub *hub)
 		abort();
 	loop_run(hub->loop);
 	log_info("ended");
-	return 0;
+	return hub->status;
 }
 
 /* The same program with the same flags, on the address that it had. */
@@ -372,7 +391,13 @@ int main(int argc, char **argv)
 	struct err err = ERR_INIT;
 	hub.settings = settings_create();
 	int status;
-	if (read_settings(hub.settings, kept - 1, argv + 1, &err) != ERR_OK)
+	hub.argc = kept - 1;
+	hub.argv = argv + 1;
+	enum err_code code = read_settings(hub.settings, hub.argc, hub.argv, &err);
+	enum log_level level;
+	if (code == ERR_OK && log_level_parse(settings_string(hub.settings, SETTING_LOG_LEVEL), &level))
+		log_set_level(level);
+	if (code != ERR_OK)
 		status = complain(&err);
 	else if (command >= 0)
 		status = commands[command].run(hub.settings, settings_string(hub.settings, SETTING_DATA), file);

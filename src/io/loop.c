@@ -256,14 +256,19 @@ void loop_stop(struct loop *loop)
 	uv_stop(&loop->uv);
 }
 
-void loop_destroy(struct loop *loop)
+void loop_finish_pool(struct loop *loop)
 {
-	if (!loop)
-		return;
 	loop->owner = pthread_self();
 	pool_stop(loop->pool);
 	while (run_posts(loop))
 		;
+}
+
+void loop_destroy(struct loop *loop)
+{
+	if (!loop)
+		return;
+	loop_finish_pool(loop);
 	pool_destroy(loop->pool);
 	while (loop->closing) {
 		struct loop_closing *closing = loop->closing;

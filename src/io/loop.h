@@ -9,6 +9,9 @@
 
 struct loop;
 must_check enum err_code loop_create(struct loop **ret, struct err *err);
+/* Finishes what is in the pool and what was posted; nothing can be submitted any more. loop_destroy() does so too; whoever
+ * destroys before it what pool work uses calls this first. */
+void loop_finish_pool(struct loop *loop);
 /* Finishes what is in the pool and what was posted, closes handles that were left open, frees. Callbacks that this
  * runs (`done`, posts) find the loop in place but cannot submit to the pool any more. NULL is fine. */
 void loop_destroy(struct loop *loop);

@@ -153,8 +153,8 @@ void pool_stop(struct pool *pool)
 		pthread_mutex_unlock(&lane->lock);
 	}
 	for (int i = 0; i < LANE_COUNT; i++)
-		for (unsigned int k = 0; k < pool->lane[i].threads; k++)
-			pthread_join(pool->lane[i].thread[k], NULL);
+		for (; pool->lane[i].threads; pool->lane[i].threads--)
+			pthread_join(pool->lane[i].thread[pool->lane[i].threads - 1], NULL);
 }
 
 void pool_destroy(struct pool *pool)

@@ -293,6 +293,12 @@ static json_t *golden_of(struct job *job)
 static void on_golden_run(void *context, struct run *run)
 {
 	struct job *job = context;
+	if (job->abandoned) { /* the publisher is gone */
+		run_destroy(run);
+		job->run = NULL;
+		job_free(job);
+		return;
+	}
 	json_t *golden = golden_of(job);
 	int depth = (int)settings_int(settings_of(job), SETTING_LIMITS_JSON_DEPTH);
 	if (run->err.code != ERR_OK) {
@@ -313,9 +319,7 @@ static void on_golden_run(void *context, struct run *run)
 	scheduler_retire(job->publisher->parts.scheduler, job->servable);
 	run_destroy(run);
 	job->run = NULL;
-	if (job->abandoned)
-		job_free(job);
-	else if (job->err.code == ERR_OK)
+	if (job->err.code == ERR_OK)
 		step_done(job);
 	else if (fall_back(job))
 		step_run(job);
@@ -540,6 +544,8 @@ static void stage_reported(void *context)
 
 static void step_run(struct job *job)
 {
+	if (job->publisher->ending)
+		return; /* the next start goes on */
 	while (job->step < ARRAY_SIZE(steps) && steps[job->step].skip && steps[job->step].skip(job))
 		job->step++;
 	struct call *stage = NEW(struct call);
@@ -592,6 +598,8 @@ static void failure_reported(void *context)
 
 static void step_failed(struct job *job)
 {
+	if (job->publisher->ending)
+		return; /* perhaps only because of that: the next start tries again */
 	struct call *failed = NEW(struct call);
 	failed->job = job;
 	failed->work = work_failed;

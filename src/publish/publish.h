@@ -28,6 +28,8 @@ struct publisher_parts { /* all borrowed, must outlive the publisher */
 };
 
 struct publisher *publisher_create(const struct publisher_parts *parts);
+/* Begins nothing more: what is under way stops at its next step, and goes on after the next start. */
+void publisher_quiesce(struct publisher *publisher);
 /* What is under way is stopped and goes on after the next start. */
 void publisher_destroy(struct publisher *publisher);
 /* Takes up what a former process left, and removes what nobody waits for. Blocks: at start, on the pool. */

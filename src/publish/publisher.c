@@ -20,6 +20,11 @@ struct publisher *publisher_create(const struct publisher_parts *parts)
 	return publisher;
 }
 
+void publisher_quiesce(struct publisher *publisher)
+{
+	publisher->ending = true;
+}
+
 void publisher_destroy(struct publisher *publisher)
 {
 	if (!publisher)
