@@ -334,8 +334,9 @@ static void on_readable(void *context, unsigned int events)
 
 static void on_before_wait(void *context)
 {
-	if (has_more(context))
-		turn(context);
+	struct http_server *server = context;
+	if (server->finished || has_more(server))
+		turn(server);
 }
 
 static void on_housekeeping(void *context)
@@ -486,7 +487,8 @@ void http_server_finish(struct http_server *server, loop_fn done, void *context)
 {
 	server->finished = done;
 	server->finished_context = context;
-	hook_no_wait(server->hook, true); /* a turn comes, which looks */
+	server->resumed = true; /* a turn comes, which looks */
+	hook_no_wait(server->hook, true);
 }
 
 size_t http_server_pending(const struct http_server *server)
