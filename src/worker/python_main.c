@@ -118,12 +118,13 @@ static enum err_code absolute(const char *path, const char *what, char **ret, st
 	return *ret ? ERR_OK : err_errno(err, errno, "%s %s", what, path);
 }
 
-/* The folder of the package dlhub_worker: in the build tree or where `meson install` puts it. Returned owned. */
-static enum err_code find_package(char **ret, struct err *err)
+/* The folder that holds the package dlhub_worker, which the interpreter lists when it imports: in the build tree or where
+ * `meson install` puts it. Returned owned. */
+static enum err_code find_packages(char **ret, struct err *err)
 {
 	static const char *const candidates[] = {
-		"python/dlhub_worker",    /* installed */
-		"../python/dlhub_worker", /* the build tree */
+		"python",    /* installed */
+		"../python", /* the build tree */
 	};
 	char program[PATH_MAX];
 	ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
@@ -134,9 +135,9 @@ static enum err_code find_package(char **ret, struct err *err)
 	*strrchr(program, '/') = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(candidates); i++) {
 		_cleanup_free_ char *folder = xasprintf("%s/%s", program, candidates[i]);
-		_cleanup_free_ char *module = xasprintf("%s/_frames.abi3.so", folder);
+		_cleanup_free_ char *module = xasprintf("%s/dlhub_worker/_frames.abi3.so", folder);
 		if (fs_exists(module))
-			return absolute(folder, "the worker's package", ret, err);
+			return absolute(folder, "the worker's packages", ret, err);
 	}
 	err_set(err, ERR_FAILED_PRECONDITION, "there is no package dlhub_worker for %s/" PROGRAM, program);
 	return err_advise(err, "install DLHub whole: this program and the folder python beside it belong together");
@@ -166,7 +167,7 @@ static char *interpreter_home(const char *python)
 }
 
 struct launch {
-	char *model, *environment, *package, *home; /* owned; outside paths */
+	char *model, *environment, *packages, *home; /* owned; outside paths */
 	char *python; /* owned */
 	const char *model_inside;
 	int metadata_fd, out_fd; /* -1: none */
@@ -192,7 +193,7 @@ static enum err_code prepare(const struct arguments *arguments, struct launch *l
 	if (code == ERR_OK && arguments->environment)
 		code = absolute(arguments->environment, "--environment", &launch->environment, err);
 	if (code == ERR_OK)
-		code = find_package(&launch->package, err);
+		code = find_packages(&launch->packages, err);
 	if (code != ERR_OK)
 		return code;
 	launch->python = launch->environment ? xasprintf("%s/bin/python3", launch->environment) :
@@ -209,7 +210,7 @@ static enum err_code enter_sandbox(const struct arguments *arguments, struct lau
 	unsigned int parts;
 
 	launch->paths[count++] = (struct sandbox_path){ .outside = launch->model, .inside = "/model", .executable = true };
-	launch->paths[count++] = (struct sandbox_path){ .outside = launch->package, .executable = true };
+	launch->paths[count++] = (struct sandbox_path){ .outside = launch->packages, .executable = true };
 	if (launch->environment)
 		launch->paths[count++] = (struct sandbox_path){ .outside = launch->environment, .executable = true };
 	if (launch->home)
@@ -245,7 +246,6 @@ static enum err_code become_python(const struct arguments *arguments, const stru
 {
 	const char *argv[ARGUMENTS_MAX_PYTHON];
 	size_t n = 0;
-	_cleanup_free_ char *parent = xstrndup(launch->package, (size_t)(strrchr(launch->package, '/') - launch->package));
 	_cleanup_free_ char *metadata = xasprintf("%d", launch->metadata_fd);
 	_cleanup_free_ char *out = xasprintf("%d", launch->out_fd);
 
@@ -255,7 +255,7 @@ static enum err_code become_python(const struct arguments *arguments, const stru
 	argv[n++] = "-u"; /* what is printed is there when the run ends */
 	argv[n++] = "-c";
 	argv[n++] = bootstrap;
-	argv[n++] = parent;
+	argv[n++] = launch->packages;
 	argv[n++] = "--model";
 	argv[n++] = launch->model_inside;
 	if (arguments->inspect) {
