@@ -1,6 +1,7 @@
 # DLHub: five short targets over Meson. `make demo` and `make test` install what they need first.
 BUILD ?= build
 PYTHON ?= python3
+PREFIX ?= /usr/local
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: build demo test bench lint install setup
@@ -24,4 +25,6 @@ lint: build
 	@tools/lint.sh $(BUILD)
 
 install: build
-	@meson install -C $(BUILD)
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@meson install --quiet -C $(BUILD)
+	@echo "installed: $(DESTDIR)$(PREFIX)/bin/dlhub and dlhubd"

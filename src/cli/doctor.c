@@ -27,10 +27,9 @@ static char *find_program(const char *name)
 		return beside;
 	free(beside);
 	char *installed = xasprintf("%s/../libexec/dlhub/%s", folder, name);
-	if (access(installed, X_OK) == 0)
-		return installed;
+	char *resolved = access(installed, X_OK) == 0 ? realpath(installed, NULL) : NULL; /* without the ".." */
 	free(installed);
-	return NULL;
+	return resolved;
 }
 
 static void check_native(struct doctor *doctor, const char *program)
