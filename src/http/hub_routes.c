@@ -2,6 +2,7 @@
 #include "http/server_impl.h"
 
 #include "base/schema_texts.h"
+#include "http/page.h"
 #include "io/sandbox.h"
 
 enum err_code handle_hub(struct request *request, struct err *err)
@@ -21,22 +22,9 @@ enum err_code handle_hub(struct request *request, struct err *err)
 /* What a person sees who opens the hub's address in a browser. */
 enum err_code handle_root(struct request *request, struct err *err)
 {
-	struct buf *body = &request->reply.body;
-	buf_printf(body,
-		   "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>DLHub</title>"
-		   "<meta name=\"viewport\" content=\"width=device-width\">"
-		   "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem;color:#1a1a1a}"
-		   "code,pre{background:#f3f4f6;border-radius:4px;padding:.1rem .3rem}pre{padding:.8rem;overflow-x:auto}</style>"
-		   "<h1>DLHub</h1><p>A hub for machine-learning models in science: publish them, cite them, find them, and run "
-		   "them without installing them. This is version %s.</p>"
-		   "<h2>From a terminal</h2><pre>export DLHUB_ENDPOINT=http://%s\n"
-		   "dlhub search\ndlhub describe OWNER/NAME\ndlhub run OWNER/NAME --input '[1, 2, 3]'</pre>"
-		   "<h2>From a program</h2><p><a href=\"/api/v1/servables\"><code>/api/v1/servables</code></a> lists what you may "
-		   "see, <a href=\"/api/v1/search\"><code>/api/v1/search?q=words</code></a> finds, "
-		   "<code>/api/v1/servables/OWNER/NAME</code> describes, and any Open Inference Protocol client "
-		   "(KServe, Triton) finds its models under <a href=\"/v2\"><code>/v2</code></a>.</p></html>\n",
-		   DLHUB_VERSION, request->server->address);
+	buf_puts(&request->reply.body, page_html);
 	request->reply.content_type = "text/html; charset=utf-8";
+	request->reply.policy = page_policy;
 	request->reply.status = 200;
 	return ERR_OK;
 }

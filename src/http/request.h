@@ -25,6 +25,7 @@ enum phase {
 struct reply {
 	int status; /* 0: not made yet */
 	const char *content_type; /* literal; NULL: application/json */
+	const char *policy;       /* literal; of a page: its Content-Security-Policy */
 	struct buf body;
 	const struct tensor *binary; /* sent after the body, those with binary_flags[i] */
 	const bool *binary_flags;

@@ -89,6 +89,10 @@ static void add_headers(struct request *request, struct MHD_Response *response)
 {
 	struct reply *reply = &request->reply;
 	MHD_add_response_header(response, "Content-Type", reply->content_type ? reply->content_type : "application/json");
+	if (reply->policy || reply->file_fd >= 0) /* what a browser may show: as what it is, never as a guess */
+		MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	if (reply->policy)
+		MHD_add_response_header(response, "Content-Security-Policy", reply->policy);
 	if (request->id[0])
 		MHD_add_response_header(response, "X-Request-Id", request->id);
 	if (reply->binary_count) {
