@@ -106,10 +106,11 @@ static json_t *item_of(sqlite3_stmt *stmt)
 	const char *domains_text = (const char *)sqlite3_column_text(stmt, 5);
 	json_t *domains = domains_text ? json_loads(domains_text, 0, NULL) : NULL;
 	clock_format_rfc3339(sqlite3_column_int64(stmt, 7), published);
+	json_t *digest = json_sprintf("sha256:%s", (const char *)sqlite3_column_text(stmt, 8) ?: "");
 	return json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "name", text_value(stmt, 0), "version",
 			 (json_int_t)sqlite3_column_int64(stmt, 1), "title", text_value(stmt, 2), "type",
 			 text_value(stmt, 3), "owner", text_value(stmt, 4), "domains", domains ? domains : json_array(),
-			 "description", text_value(stmt, 6), "published", published, "digest", text_value(stmt, 8));
+			 "description", text_value(stmt, 6), "published", published, "digest", digest);
 }
 
 /* Name and title weigh most. The order of columns is that of version_search in schema.c: name, title, owner, creators,

@@ -250,7 +250,7 @@ static void test_item(void **state)
 	sha256("content", strlen("content"), &digest);
 	digest_format(&digest, hex);
 	_cleanup_free_ char *expect = xasprintf(
-		"{\"description\":\"Segmentation in C++. Compared with a forest.\",\"digest\":\"%s\","
+		"{\"description\":\"Segmentation in C++. Compared with a forest.\",\"digest\":\"sha256:%s\","
 		"\"domains\":[\"physics\","
 		"\"biology\"],\"name\":\"ann/unet\",\"owner\":\"ann\",\"published\":\"2024-06-01T00:00:00.000Z\","
 		"\"title\":\"3D U-Net for cells\",\"type\":\"ONNX Model\",\"version\":1}",

@@ -18,7 +18,7 @@ static enum err_code search(struct request *request, int64_t initial, json_t **r
 				      .owner = request_argument(request, "owner"),
 				      .domain = request_argument(request, "domain"),
 				      .principal = request->principal };
-	enum err_code code = request_argument_int(request, "limit", 0, most, MIN(initial, most), &query.limit, err);
+	enum err_code code = request_argument_int(request, "limit", 1, most, MIN(initial, most), &query.limit, err);
 	if (code == ERR_OK)
 		code = request_argument_int(request, "offset", 0, INT32_MAX, 0, &query.offset, err);
 	if (code == ERR_OK)

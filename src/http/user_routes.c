@@ -152,6 +152,8 @@ static enum err_code check_group(struct request *request, struct err *err)
 	const char *group = request->param_text[0];
 	const struct principal *principal = request->principal;
 	enum err_code code = catalog_group_owner(catalog_of(request), group, &owner, err);
+	if (code == ERR_NOT_FOUND)
+		return err_set(err, ERR_NOT_FOUND, "no group '%s'", group); /* the words of the end of this function */
 	if (code != ERR_OK || principal->admin || strcmp(owner, principal->user) == 0)
 		return code;
 	for (size_t i = 0; i < principal->group_count; i++)

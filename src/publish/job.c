@@ -364,8 +364,8 @@ static enum err_code work_publish(struct job *job, struct err *err)
 	free(job->row.serving);
 	job->row.serving = json_canonical(serving);
 	_cleanup_json_ json_t *result =
-		json_pack("{s:O, s:s, s:s}", "golden", job->golden, "engine", json_path_string(serving, "engine"), "digest",
-			  job->row.digest);
+		json_pack("{s:O, s:s}", "golden", job->golden, "engine", json_path_string(serving, "engine"));
+	json_object_set_new(result, "digest", json_sprintf("sha256:%s", job->row.digest));
 	json_object_set_new(result, "name", json_sprintf("%s/%s", job->row.owner, job->row.name));
 	json_object_set(result, "framework", json_object_get(serving, "framework"));
 	json_object_set(result, "notes", json_object_get(job->inspected, "notes"));
