@@ -283,7 +283,7 @@ enum err_code blob_link(struct blob_store *store, const struct digest *digest, c
 
 enum err_code blob_verify(struct blob_store *store, const struct digest *digest, struct err *err)
 {
-	struct digest found;
+	struct digest found = { { 0 } };
 	int64_t bytes;
 	_cleanup_close_ int fd = -1;
 	enum err_code code = blob_open(store, digest, &fd, &bytes, err);

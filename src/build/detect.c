@@ -285,7 +285,7 @@ enum err_code detect(const char *folder, const json_t *metadata, struct detected
 {
 	struct candidates candidates = { 0 };
 	const char *named = NULL;
-	enum model_kind declared;
+	enum model_kind declared = 0;
 	json_t *paths = json_array();
 	enum err_code code = fs_each_file(folder, collect, paths, err);
 

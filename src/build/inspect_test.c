@@ -457,5 +457,6 @@ static void test_choice(void **state)
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
-TEST_MAIN(TEST(test_onnx), TEST(test_onnx_engines), TEST(test_onnx_example), TEST(test_onnx_bad), TEST(test_saved_model), TEST(test_keras),
+TEST_MAIN(TEST(test_onnx), TEST(test_onnx_engines), TEST(test_onnx_example), TEST(test_onnx_bad), TEST(test_saved_model),
+	  TEST(test_keras),
 	  TEST(test_sklearn), TEST(test_torch), TEST(test_python), TEST(test_choice))

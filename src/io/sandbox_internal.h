@@ -65,8 +65,8 @@ int64_t sandbox_count_processes(void);
 void sandbox_limits(struct sandbox_state *state, int64_t already_running);
 
 /* --- sandbox_wait.c --- */
-/* Passes signals on to `child`, waits for it, ends what it left behind, removes `scratch`, and ends as it ended. If `status_fd` gives a wait
- * status, that one counts (the pid namespace's first process writes it). */
+/* Passes signals on to `child`, waits for it, ends what it left behind, removes `scratch`, and ends as it ended.
+ * If `status_fd` gives a wait status, that one counts (the pid namespace's first process writes it). */
 void sandbox_wait(pid_t child, int status_fd, const char *scratch) __attribute__((noreturn));
 /* The pid namespace's first process: reaps, passes signals on, writes main_child's wait status and ends. */
 void sandbox_reap(pid_t main_child, int status_fd) __attribute__((noreturn));
