@@ -38,6 +38,7 @@ void reply_error(struct request *request, const struct err *err)
 	buf_printf(body, ",\"request_id\":\"%s\"}\n", request->id);
 	request->reply.content_type = NULL;
 	request->reply.binary_count = 0;
+	request->reply.json_bytes = 0;
 	if (request->reply.status < 400)
 		request->reply.status = err_code_http(err->code);
 }

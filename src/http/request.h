@@ -27,6 +27,7 @@ struct reply {
 	const char *content_type; /* literal; NULL: application/json */
 	const char *policy;       /* literal; of a page: its Content-Security-Policy */
 	struct buf body;
+	size_t json_bytes; /* Inference-Header-Content-Length; 0: there are no binary tensors */
 	const struct tensor *binary; /* sent after the body, those with binary_flags[i] */
 	const bool *binary_flags;
 	size_t binary_count;

@@ -5,6 +5,7 @@
 
 #define RUN_SLACK (1u << 20) /* names, shapes, metadata beside the bytes of inputs and outputs */
 #define RUN_S_MAX 86400
+#define SMALL_BINARY (32u << 10)
 
 static enum err_code run_begin(struct request *request, const char *method_name, struct err *err)
 {
@@ -100,6 +101,21 @@ static enum err_code pick_outputs(struct run *run, const struct tensor **ret, co
 	return ERR_OK;
 }
 
+/* Puts few bytes of binary tensors behind the JSON: libmicrohttpd sends a reply in pieces only after its head, and a
+ * client that waits would wake twice. */
+static bool append_small(struct reply *reply, size_t count)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < count; i++)
+		bytes += reply->binary_flags[i] ? reply->binary[i].len : 0;
+	if (bytes > SMALL_BINARY || !buf_reserve(&reply->body, bytes))
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (reply->binary_flags[i])
+			buf_append(&reply->body, reply->binary[i].data, reply->binary[i].len);
+	return true;
+}
+
 static enum err_code write_infer(struct request *request, struct run *run, struct err *err)
 {
 	struct reply *reply = &request->reply;
@@ -116,8 +132,10 @@ static enum err_code write_infer(struct request *request, struct run *run, struc
 	if (code != ERR_OK)
 		return code;
 	if (any_binary) {
-		reply->binary_count = count;
+		reply->json_bytes = reply->body.len;
 		reply->content_type = "application/octet-stream";
+		if (!append_small(reply, count))
+			reply->binary_count = count;
 	}
 	return ERR_OK;
 }

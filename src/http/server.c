@@ -53,8 +53,12 @@ static void request_destroy(struct request *request)
 static void on_completed(void *context, struct MHD_Connection *connection, void **request_context,
 			 enum MHD_RequestTerminationCode why)
 {
-	if (*request_context)
-		request_destroy(*request_context);
+	struct request *request = *request_context;
+	if (!request)
+		return;
+	if (request->reply.close && request->phase == PHASE_SENT)
+		linger_start(request->server, connection);
+	request_destroy(request);
 	*request_context = NULL;
 }
 
@@ -95,9 +99,9 @@ static void add_headers(struct request *request, struct MHD_Response *response)
 		MHD_add_response_header(response, "Content-Security-Policy", reply->policy);
 	if (request->id[0])
 		MHD_add_response_header(response, "X-Request-Id", request->id);
-	if (reply->binary_count) {
+	if (reply->json_bytes) {
 		char text[24];
-		snprintf(text, sizeof(text), "%zu", reply->body.len);
+		snprintf(text, sizeof(text), "%zu", reply->json_bytes);
 		MHD_add_response_header(response, "Inference-Header-Content-Length", text);
 	}
 	if (reply->status == 429 || reply->status == 503) {
@@ -511,6 +515,7 @@ void http_server_stop(struct http_server *server)
 	watch_close(server->watch);
 	timer_close(server->housekeeping);
 	MHD_stop_daemon(server->daemon);
+	linger_end_all(server);
 	cache_destroy(server->routes);
 	cache_destroy(server->tokens);
 	free(server);

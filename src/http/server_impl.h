@@ -28,6 +28,8 @@ struct http_server {
 	struct request *waiters; /* long polls of tasks */
 	struct request *suspended; /* those whose client may leave while they wait */
 	uint64_t task_changes;	 /* how often any task has changed */
+	struct lingerer *lingering; /* connections that were refused before their body's end */
+	unsigned int lingering_count;
 };
 
 /* http/head.c: everything that is decided before the first body byte. Returns false when it waits for the pool. */
@@ -53,6 +55,10 @@ void run_give_up(struct request *request);
 void leavers_watch(struct request *request);
 void leavers_unwatch(struct request *request); /* does nothing for one that is not watched */
 void leavers_sweep(struct http_server *server);
+
+/* http/linger.c: lets the client of a connection that is about to be closed send the rest, so that it reads the answer. */
+void linger_start(struct http_server *server, struct MHD_Connection *connection);
+void linger_end_all(struct http_server *server);
 
 /* http/task_routes.c: takes a long poll that has to wait; false: it is to be answered now. */
 bool task_wait(struct request *request);
