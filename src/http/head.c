@@ -196,7 +196,10 @@ static void look_up(void *context)
 	if (catalog_version_get(parts->catalog, request->param_text[0], request->param_text[1], version, &row, &lookup->err) !=
 	    ERR_OK)
 		return;
-	(void)!servable_create(&row, parts->data, parts->settings, &lookup->servable, &lookup->err);
+	if (access_decide(request->principal, &row.access, RIGHT_DISCOVER) == DECISION_ABSENT)
+		err_set(&lookup->err, ERR_NOT_FOUND, "absent");
+	else
+		(void)!servable_create(&row, parts->data, parts->settings, &lookup->servable, &lookup->err);
 	version_row_done(&row);
 }
 
@@ -369,7 +372,8 @@ static int resolve(struct request *request, struct err *err)
 		return 1;
 	char text[512];
 	struct servable *known = cache_get(request->server->routes, servable_key(request, text, sizeof(text)));
-	if (known) {
+	/* One that the caller may not see is looked up like one that is not there: their times tell nothing. */
+	if (known && access_decide(request->principal, &known->access, RIGHT_DISCOVER) != DECISION_ABSENT) {
 		request->servable = servable_ref(known);
 		return 1;
 	}

@@ -29,13 +29,15 @@ static enum MHD_Result on_part(void *context, enum MHD_ValueKind kind, const cha
 {
 	struct upload *upload = context;
 	const struct settings *settings = upload->request->server->parts.settings;
-	if (strcmp(key, "json") == 0) {
+	if (!key) {
+		err_set(&upload->err, ERR_INVALID_ARGUMENT, "a part of the body has no name, but only 'json' and 'file' are known");
+	} else if (strcmp(key, "json") == 0) {
 		upload->has_metadata = true;
 		if (!buf_append(&upload->metadata, data, size))
 			err_set(&upload->err, ERR_OUT_OF_RANGE, "the metadata has more than %lld bytes (limits.metadata_bytes)",
 				(long long)settings_int(settings, SETTING_LIMITS_METADATA_BYTES));
 	} else if (strcmp(key, "file") == 0) {
-		if (!upload->has_file)
+		if (!upload->filename)
 			upload->filename = xstrdup(filename ? filename : "");
 		else if (offset == 0 && size)
 			err_set(&upload->err, ERR_INVALID_ARGUMENT, "more than one part 'file'");

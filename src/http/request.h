@@ -85,6 +85,7 @@ struct request {
 	struct request *next_waiter, *previous_waiter;
 	bool watched; /* in the server's list of those whose client may leave: http/leavers.c */
 	struct request *suspended_next, *suspended_previous;
+	struct request *paused_next; /* in the server's list of those that go on in the next turn */
 };
 
 enum after_flags {
@@ -112,5 +113,7 @@ must_check enum err_code request_argument_bool(struct request *request, const ch
 /* The reply is made: send it as soon as libmicrohttpd asks. */
 void request_complete(struct request *request);
 void request_suspend(struct request *request);
+/* Suspends it until the next turn of the loop: libmicrohttpd itself does not call again for bytes that were left. */
+void request_pause(struct request *request);
 /* Lets libmicrohttpd call again, without a reply yet. */
 void request_resume(struct request *request);

@@ -25,6 +25,11 @@ static int json_depth(struct request *request)
 	return (int)settings_int(request->server->parts.settings, SETTING_LIMITS_JSON_DEPTH);
 }
 
+static enum err_code no_memory(struct err *err)
+{
+	return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory to read a body");
+}
+
 enum err_code begin_infer(struct request *request, struct err *err)
 {
 	int64_t json_bytes = -1;
@@ -37,7 +42,7 @@ enum err_code begin_infer(struct request *request, struct err *err)
 	if (code != ERR_OK)
 		return code;
 	request->parser = oip_parser_create(&request->run->arena, request->run->method, json_bytes, json_depth(request));
-	return ERR_OK;
+	return request->parser ? ERR_OK : no_memory(err);
 }
 
 enum err_code begin_run(struct request *request, struct err *err)
@@ -46,6 +51,8 @@ enum err_code begin_run(struct request *request, struct err *err)
 	if (code != ERR_OK)
 		return code;
 	request->parser = dlhub_parser_create(&request->run->arena, request->run->method, json_depth(request));
+	if (!request->parser)
+		return no_memory(err);
 	if (!request_argument(request, "method"))
 		dlhub_parser_allow_methods(request->parser, request->servable->signature);
 	return ERR_OK;
@@ -54,18 +61,22 @@ enum err_code begin_run(struct request *request, struct err *err)
 void run_feed(struct request *request, const char *data, size_t *len)
 {
 	struct err err = ERR_INIT;
-	int64_t most = settings_int(request->server->parts.settings, SETTING_LIMITS_BODY_BYTES);
-	/* A piece is at most the connection's memory (limits.header_bytes), so one call stays within a loop turn. */
-	for (size_t used; *len && err.code == ERR_OK; data += used, *len -= used) {
-		used = 0;
-		if (request->body_seen > most)
-			err_set(&err, ERR_OUT_OF_RANGE, "the body has more than %lld bytes (limits.body_bytes)", (long long)most);
-		else
-			(void)!run_parser_feed(request->parser, data, *len, 0, &used, &err);
-	}
-	*len = 0;
-	if (err.code != ERR_OK)
+	const struct settings *settings = request->server->parts.settings;
+	int64_t most = settings_int(settings, SETTING_LIMITS_BODY_BYTES);
+	int64_t budget_ns = settings_int(settings, SETTING_LIMITS_LOOP_TURN_US) * 1000;
+	size_t used = 0;
+	if (request->body_seen > most)
+		err_set(&err, ERR_OUT_OF_RANGE, "the body has more than %lld bytes (limits.body_bytes)", (long long)most);
+	else
+		(void)!run_parser_feed(request->parser, data, *len, budget_ns, &used, &err);
+	if (err.code == ERR_OK) {
+		*len -= used;
+		if (*len)
+			request_pause(request);
+	} else {
 		reply_error(request, &err);
+		*len = 0;
+	}
 	err_done(&err);
 }
 

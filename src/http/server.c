@@ -80,6 +80,24 @@ void request_resume(struct request *request)
 	hook_no_wait(request->server->hook, true);
 }
 
+void request_pause(struct request *request)
+{
+	struct http_server *server = request->server;
+	request_suspend(request);
+	request->paused_next = server->paused;
+	server->paused = request;
+	hook_no_wait(server->hook, true);
+}
+
+static void resume_paused(struct http_server *server)
+{
+	while (server->paused) {
+		struct request *request = server->paused;
+		server->paused = request->paused_next;
+		request_resume(request);
+	}
+}
+
 void request_complete(struct request *request)
 {
 	request->phase = PHASE_REPLY;
@@ -159,7 +177,6 @@ static enum MHD_Result send_reply(struct request *request)
 
 static void body_bytes(struct request *request, const char *data, size_t *len)
 {
-	request->body_seen += (int64_t)*len;
 	if (request->reply.status) { /* answered already: what still comes is read over */
 		*len = 0;
 		return;
@@ -250,7 +267,9 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 			size_t len = *upload_size;
 			if (request->reply.status && request->body_bytes < 0 && request->body_seen > request->body_limit + READ_OVER_BYTES)
 				return MHD_NO; /* a chunked body without end after its refusal */
+			request->body_seen += (int64_t)len;
 			body_bytes(request, upload_data, &len);
+			request->body_seen -= (int64_t)len; /* they come again */
 			*upload_size = len;
 			return MHD_YES;
 		}
@@ -269,10 +288,8 @@ static void run_handler(void *context)
 {
 	struct request *request = context;
 	struct err err = ERR_INIT;
-	if (request->route->handler(request, &err) != ERR_OK) {
-		reply_error(request, &err);
-		request->after = 0;
-	}
+	if (request->route->handler(request, &err) != ERR_OK)
+		reply_error(request, &err); /* `after` stays: part of it may have happened */
 	err_done(&err);
 }
 
@@ -328,7 +345,7 @@ static void turn(struct http_server *server)
 		MHD_run(server->daemon);
 		more = has_more(server);
 	}
-	hook_no_wait(server->hook, more);
+	hook_no_wait(server->hook, more || server->paused);
 	if (server->finished && !server->unanswered && !server->pending) {
 		loop_post(server->parts.loop, server->finished, server->finished_context);
 		server->finished = NULL;
@@ -343,6 +360,7 @@ static void on_readable(void *context, unsigned int events)
 static void on_before_wait(void *context)
 {
 	struct http_server *server = context;
+	resume_paused(server);
 	if (server->finished || has_more(server))
 		turn(server);
 }
@@ -480,8 +498,8 @@ void http_server_set_sandbox(struct http_server *server, unsigned int parts)
 
 void http_server_quiesce(struct http_server *server)
 {
+	int fd = server->ending ? -1 : MHD_quiesce_daemon(server->daemon); /* it gives the descriptor each time */
 	server->ending = true;
-	int fd = MHD_quiesce_daemon(server->daemon);
 	if (fd >= 0)
 		close(fd);
 	while (server->waiters) {
@@ -510,6 +528,7 @@ void http_server_stop(struct http_server *server)
 		return;
 	server->ended = true;
 	http_server_quiesce(server);
+	resume_paused(server);
 	turn(server); /* sends what is ready */
 	hook_close(server->hook);
 	watch_close(server->watch);

@@ -27,6 +27,7 @@ struct http_server {
 	uint64_t forgotten;   /* how often something was taken out of them because it changed */
 	struct request *waiters; /* long polls of tasks */
 	struct request *suspended; /* those whose client may leave while they wait */
+	struct request *paused; /* those that gave the turn to others in the middle of their body */
 	uint64_t task_changes;	 /* how often any task has changed */
 	struct lingerer *lingering; /* connections that were refused before their body's end */
 	unsigned int lingering_count;

@@ -94,8 +94,9 @@ enum err_code handle_tokens(struct request *request, struct err *err)
 	_cleanup_json_ json_t *body = NULL;
 	if (request->body.len && (code = request_json(request, &body, err)) != ERR_OK)
 		return code;
-	json_int_t days = json_integer_value(json_object_get(body, "expires_days"));
-	if (days < 0 || days > 36500)
+	json_t *given = json_object_get(body, "expires_days");
+	json_int_t days = json_integer_value(given);
+	if (given && !json_is_null(given) && (!json_is_integer(given) || days < 1 || days > 36500))
 		return err_set(err, ERR_INVALID_ARGUMENT, "\"expires_days\" must be from 1 to 36500");
 	_cleanup_free_ char *token = NULL;
 	int64_t id;
@@ -159,7 +160,7 @@ static enum err_code check_group(struct request *request, struct err *err)
 	for (size_t i = 0; i < principal->group_count; i++)
 		if (strcmp(principal->groups[i], group) == 0)
 			return err_set(err, ERR_PERMISSION_DENIED, "only the group's creator %s may change it", owner);
-	return err_set(err, ERR_NOT_FOUND, "no group '%s'", group);
+	return err_set(err, ERR_NOT_FOUND, "there is no group '%s'", group); /* the catalog's words for one that is absent */
 }
 
 enum err_code handle_group(struct request *request, struct err *err)

@@ -130,13 +130,8 @@ static void on_drained(void *context)
 	http_server_finish(hub->http, on_answered, hub);
 }
 
-static void on_signal(void *context)
+static void begin_end(struct hub *hub)
 {
-	struct hub *hub = context;
-	if (hub->ending) {
-		loop_stop(hub->loop); /* asked twice: at once */
-		return;
-	}
 	hub->ending = true;
 	log_info("ending: waiting for the runs under way");
 	http_server_quiesce(hub->http);
@@ -144,9 +139,21 @@ static void on_signal(void *context)
 	scheduler_drain(hub->scheduler, DRAIN_MS, on_drained, hub);
 }
 
+static void on_signal(void *context)
+{
+	struct hub *hub = context;
+	hub->again = false; /* to end stands over to start anew */
+	if (hub->ending)
+		loop_stop(hub->loop); /* asked twice: at once */
+	else
+		begin_end(hub);
+}
+
 static void on_restart(void *context)
 {
 	struct hub *hub = context;
+	if (hub->ending)
+		return;
 	struct err err = ERR_INIT;
 	_cleanup_(settings_destroyp) struct settings *fresh = settings_create();
 	if (read_settings(fresh, hub->argc, hub->argv, &err) != ERR_OK) {
@@ -154,8 +161,8 @@ static void on_restart(void *context)
 		err_done(&err);
 		return;
 	}
-	hub->again = !hub->ending;
-	on_signal(hub);
+	hub->again = true;
+	begin_end(hub);
 }
 
 /* --- what need not be done before the first request --- */
@@ -198,7 +205,7 @@ static void recover(void *context)
 static void recovered(void *context)
 {
 	struct hub *hub = context;
-	publisher_wake(hub->publisher);
+	publisher_begin_work(hub->publisher);
 }
 
 /* --- life --- */

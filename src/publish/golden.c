@@ -143,6 +143,8 @@ static enum err_code parse_side(json_t *side, const char *tensors, const char *v
 		return err_set(err, ERR_INVALID_ARGUMENT, "expected \"%s\", a list of tensors, or \"%s\", a value", tensors, value);
 	struct run_parser *parser = list ? oip_parser_create(arena, method, -1, json_depth) :
 					   dlhub_parser_create(arena, method, json_depth);
+	if (!parser)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory to read an example");
 	size_t len = strlen(text), used;
 	for (size_t at = 0; at < len; at += used) {
 		enum err_code code = run_parser_feed(parser, text + at, len - at, 0, &used, err);

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #define DOCUMENT_BYTES (16u << 20) /* largest document that dlhub-build may hand back */
+#define ENGINE_BYTES 100	    /* of what a worker says that it is */
+#define CHILD_TEXT_BYTES (64 << 10) /* of the message and of the hint of a child's error */
 #define ENVIRONMENT_FILE "dlhub-environment.json"
 
 /* A step either starts a program (`command`), does work on the pool (`work`), or both are NULL and `begin` does
@@ -111,8 +113,8 @@ static void command_inspect(struct job *job, const char **argv, char **owned)
 	memcpy(argv, args, sizeof(args));
 }
 
-/* Later findings stand over earlier ones. */
-static enum err_code merge_inspected(struct job *job, const char *file, struct err *err)
+/* Later findings stand over earlier ones; of `members` alone, where there are any. */
+static enum err_code merge_inspected(struct job *job, const char *file, const char *const *members, struct err *err)
 {
 	_cleanup_free_ char *path = in_folder(job, file);
 	json_t *found;
@@ -121,7 +123,11 @@ static enum err_code merge_inspected(struct job *job, const char *file, struct e
 		return err_wrap(err, "what the inspection found");
 	if (!job->inspected)
 		job->inspected = json_object();
-	json_object_update(job->inspected, found);
+	for (size_t i = 0; members && members[i]; i++)
+		if (json_object_get(found, members[i]))
+			json_object_set(job->inspected, members[i], json_object_get(found, members[i]));
+	if (!members)
+		json_object_update(job->inspected, found);
 	json_decref(found);
 	return ERR_OK;
 }
@@ -171,7 +177,7 @@ static enum err_code work_choose_environment(struct job *job, struct err *err)
 
 static enum err_code work_inspected(struct job *job, struct err *err)
 {
-	enum err_code code = merge_inspected(job, "inspect.json", err);
+	enum err_code code = merge_inspected(job, "inspect.json", NULL, err);
 	return code == ERR_OK && !needs_python(job) ? check_servable(job, err) : code;
 }
 
@@ -260,7 +266,9 @@ static void command_inspect_python(struct job *job, const char **argv, char **ow
 
 static enum err_code work_inspected_python(struct job *job, struct err *err)
 {
-	enum err_code code = merge_inspected(job, "inspect-python.json", err);
+	/* The servable's own code ran there and may have written what it likes: what decides how it is run is not its. */
+	static const char *const members[] = { "servable", "dlhub", "framework", "notes", "golden", NULL };
+	enum err_code code = merge_inspected(job, "inspect-python.json", members, err);
 	return code == ERR_OK ? check_servable(job, err) : code;
 }
 
@@ -290,6 +298,22 @@ static json_t *golden_of(struct job *job)
 	return json_object_get(job->metadata.document, "golden") ?: json_object_get(job->inspected, "golden");
 }
 
+/* What really served it, as its worker says. */
+static void note_engine(struct job *job)
+{
+	static const char *const members[] = { "engine", "framework" };
+	const char *text = scheduler_ready_text(job->servable);
+	_cleanup_json_ json_t *ready = text ? json_loads(text, 0, NULL) : NULL;
+	_cleanup_json_ json_t *serving = json_loads(job->row.serving, 0, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		const char *said = json_path_string(ready, members[i]);
+		if (said && *said && strlen(said) <= ENGINE_BYTES)
+			json_object_set(serving, members[i], json_object_get(ready, members[i]));
+	}
+	free(job->row.serving);
+	job->row.serving = json_canonical(serving);
+}
+
 static void on_golden_run(void *context, struct run *run)
 {
 	struct job *job = context;
@@ -313,6 +337,7 @@ static void on_golden_run(void *context, struct run *run)
 	if (job->err.code == ERR_OK) {
 		json_decref(job->golden);
 		job->golden = golden_record(golden, run, job->max_error);
+		note_engine(job);
 		job_log(job, "golden test passed: %s, largest difference %g, %.3f ms",
 			json_path_string(job->golden, "expected"), job->max_error, (double)run->run_ns / 1e6);
 	}
@@ -434,9 +459,10 @@ static void read_child_error(struct job *job, int status)
 	_cleanup_json_ json_t *said = NULL;
 	if (read_document(path, &said, NULL) == ERR_OK && json_path_string(said, "error.message")) {
 		enum err_code code = err_code_of_name(json_path_string(said, "error.code") ?: "INTERNAL");
-		err_set(&job->err, code == ERR_OK ? ERR_INTERNAL : code, "%s", json_path_string(said, "error.message"));
+		err_set(&job->err, code == ERR_OK ? ERR_INTERNAL : code, "%.*s", CHILD_TEXT_BYTES,
+			json_path_string(said, "error.message"));
 		if (json_path_string(said, "error.hint"))
-			err_advise(&job->err, "%s", json_path_string(said, "error.hint"));
+			err_advise(&job->err, "%.*s", CHILD_TEXT_BYTES, json_path_string(said, "error.hint"));
 		return;
 	}
 	char text[128];

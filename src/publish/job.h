@@ -37,6 +37,8 @@ struct publisher {
 	size_t active;
 	bool waking, wake_again; /* the pool is looking for work; look again when it has */
 	bool ending;
+	bool recovered; /* only then jobs begin: the sweep must not meet what they are about to need */
+	char **strays;	/* folders of uploads that were there at the start; NULL at the end */
 };
 
 /* Goes on from job->step; at the end job_finished() is called. */

@@ -32,8 +32,10 @@ struct publisher *publisher_create(const struct publisher_parts *parts);
 void publisher_quiesce(struct publisher *publisher);
 /* What is under way is stopped and goes on after the next start. */
 void publisher_destroy(struct publisher *publisher);
-/* Takes up what a former process left, and removes what nobody waits for. Blocks: at start, on the pool. */
+/* Removes what a former process left and nobody waits for, beside uploads that come already. Once, on the pool. */
 must_check enum err_code publisher_recover(struct publisher *publisher, struct err *err);
+/* Begins to work: what a former process left first. Loop, after publisher_recover(). */
+void publisher_begin_work(struct publisher *publisher);
 
 /* A fresh id (32 hex) and the folder DIR/publish/ID for its upload, made. Pool. Both returned owned. */
 must_check enum err_code publisher_begin(struct publisher *publisher, char **ret_task, char **ret_folder, struct err *err);

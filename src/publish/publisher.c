@@ -13,10 +13,31 @@
 
 #define SWEEP_AGE_MS 3600000 /* blobs younger than this may belong to a publish under way */
 
+/* The names in DIR/publish, before the first upload of this process comes: its own must not be taken for strays. */
+static char **list_uploads(const char *data)
+{
+	_cleanup_free_ char *root = xasprintf("%s/publish", data);
+	size_t count = 0, capacity = 16;
+	char **names = xcalloc(capacity, sizeof(*names));
+	DIR *folder = opendir(root);
+	for (struct dirent *entry; folder && (entry = readdir(folder));) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if (count + 1 == capacity)
+			names = xrealloc(names, (capacity *= 2) * sizeof(*names));
+		names[count++] = xstrdup(entry->d_name);
+		names[count] = NULL;
+	}
+	if (folder)
+		closedir(folder);
+	return names;
+}
+
 struct publisher *publisher_create(const struct publisher_parts *parts)
 {
 	struct publisher *publisher = NEW(struct publisher);
 	publisher->parts = *parts;
+	publisher->strays = list_uploads(parts->data);
 	return publisher;
 }
 
@@ -34,6 +55,9 @@ void publisher_destroy(struct publisher *publisher)
 		next = job->next;
 		job_abandon(job);
 	}
+	for (char **name = publisher->strays; *name; name++)
+		free(*name);
+	free(publisher->strays);
 	free(publisher);
 }
 
@@ -246,7 +270,7 @@ static void found_work(void *context)
 void publisher_wake(struct publisher *publisher)
 {
 	size_t limit = (size_t)settings_int(publisher->parts.settings, SETTING_LIMITS_PUBLISHES);
-	if (publisher->ending || publisher->active >= limit)
+	if (!publisher->recovered || publisher->ending || publisher->active >= limit)
 		return;
 	if (publisher->waking) {
 		publisher->wake_again = true;
@@ -324,20 +348,19 @@ static bool is_kept(void *context, const struct digest *digest)
 /* Folders of uploads that no task waits for. */
 static void remove_strays(struct publisher *publisher)
 {
-	_cleanup_free_ char *root = xasprintf("%s/publish", publisher->parts.data);
-	DIR *folder = opendir(root);
-	if (!folder)
-		return;
-	for (struct dirent *entry; (entry = readdir(folder));) {
-		if (entry->d_name[0] == '.')
-			continue;
+	for (char **name = publisher->strays; *name; name++) {
 		struct task_row row = { 0 };
-		enum err_code code = catalog_task_get(publisher->parts.catalog, entry->d_name, &row, NULL);
+		enum err_code code = catalog_task_get(publisher->parts.catalog, *name, &row, NULL);
 		if (code == ERR_NOT_FOUND || (code == ERR_OK && row.ended_ms))
-			publisher_abandon(publisher, entry->d_name);
+			publisher_abandon(publisher, *name);
 		task_row_done(&row);
 	}
-	closedir(folder);
+}
+
+void publisher_begin_work(struct publisher *publisher)
+{
+	publisher->recovered = true;
+	publisher_wake(publisher);
 }
 
 enum err_code publisher_recover(struct publisher *publisher, struct err *err)

@@ -24,9 +24,10 @@ static enum err_code store_file(void *context, const char *relative, int64_t byt
 	if (code != ERR_OK)
 		return err_wrap(err, "storing %s", relative);
 	digest_format(&digest, hex);
-	json_array_append_new(walk->job->files,
-			      json_pack("{s:s, s:I, s:s}", "path", relative, "bytes", (json_int_t)stored, "sha256", hex));
-	return ERR_OK;
+	json_t *file = json_pack("{s:s, s:I, s:s}", "path", relative, "bytes", (json_int_t)stored, "sha256", hex);
+	return file && json_array_append_new(walk->job->files, file) == 0 ?
+		       ERR_OK :
+		       err_set(err, ERR_INVALID_ARGUMENT, "a file's name is not UTF-8");
 }
 
 /* Hard links of the blobs under DIR/versions/DIGEST. A tree that is there is whole: it was renamed into place. */

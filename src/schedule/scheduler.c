@@ -6,6 +6,7 @@
 
 #define CREDIT_WINDOW_NS 200000
 #define CREDIT_MAX 64
+#define READY_BYTES 65536 /* longer READY documents are not kept */
 #define SWEEP_MS 20
 #define FAILED_START_NS 2000000000ll /* how long a version that could not be loaded is not tried again */
 
@@ -36,6 +37,7 @@ struct replicas {
 	struct err failed; /* why the last start failed */
 	int64_t failed_until_ns;
 	bool retired;
+	char *ready; /* what the newest worker said when it had loaded */
 };
 
 struct scheduler {
@@ -105,6 +107,7 @@ static void set_free_if_unused(struct replicas *set)
 	if (set->next)
 		set->next->previous = set->previous;
 	err_done(&set->failed);
+	free(set->ready);
 	free(set->key);
 	free(set);
 }
@@ -196,6 +199,8 @@ static void on_ready(void *context, struct worker *worker, struct str ready)
 	replica->ready = true;
 	replica->idle_since_ns = loop_now_ns(replica->set->scheduler->loop);
 	log_info("%s: worker ready " STR_FMT, replica->set->key, STR_ARG(ready));
+	free(replica->set->ready);
+	replica->set->ready = ready.len <= READY_BYTES ? xstrndup(ready.data, ready.len) : NULL;
 	dispatch(replica->set);
 }
 
@@ -238,7 +243,7 @@ static void on_gone(void *context, struct worker *worker, struct run **runs, siz
 	} else if (count > 0) {
 		if (replica->late)
 			fail(scheduler, runs[0], ERR_DEADLINE_EXCEEDED, "the run did not end before its deadline and was stopped",
-			     "give it more time (timeout_s, or parameters.timeout in microseconds), up to limits.run_s");
+			     "give it more time (timeout_s, or parameters.timeout in microseconds)");
 		else {
 			_cleanup_free_ char *text = xasprintf("the worker %s while it ran this", err_text(why));
 			log_warning("%s: %s", set->key, text);
@@ -259,27 +264,29 @@ static void on_gone(void *context, struct worker *worker, struct run **runs, siz
 
 static const struct worker_events events_of = { .on_ready = on_ready, .on_run_done = on_run_done, .on_gone = on_gone };
 
-/* Ends the worker that has been idle longest. */
-static bool evict_one(struct scheduler *scheduler)
+/* Ends the worker that has been idle longest, unless one is ending already. */
+static void evict_one(struct scheduler *scheduler)
 {
 	struct replica *oldest = NULL;
 	for (struct replicas *set = scheduler->sets; set; set = set->next)
-		for (struct replica *r = set->workers; r; r = r->next)
-			if (r->ready && !r->stopping && !r->sent.head && !set->waiting.head &&
+		for (struct replica *r = set->workers; r; r = r->next) {
+			if (r->stopping)
+				return;
+			if (r->ready && !r->sent.head && !set->waiting.head &&
 			    (!oldest || r->idle_since_ns < oldest->idle_since_ns))
 				oldest = r;
+		}
 	if (!oldest)
-		return false;
+		return;
 	oldest->stopping = true;
 	scheduler->executor->ops->stop(oldest->worker, true);
-	return true;
 }
 
 static void start_worker(struct replicas *set)
 {
 	struct scheduler *scheduler = set->scheduler;
 	if (scheduler->worker_count >= (size_t)settings_int(scheduler->settings, SETTING_WORKER_MAX)) {
-		evict_one(scheduler); /* its on_gone dispatches again */
+		evict_one(scheduler); /* its on_gone dispatches again; where all are at work, the sweep looks again */
 		return;
 	}
 	struct replica *replica = NEW(struct replica);
@@ -380,6 +387,8 @@ static void on_sweep(void *context)
 		next = set->next;
 		set->refs++;
 		sweep_set(set, now);
+		if (set->waiting.head && !set->workers)
+			dispatch(set); /* all workers were busy: one may be idle by now */
 		next = set->next;
 		set_unref(set);
 	}
@@ -468,11 +477,14 @@ enum err_code scheduler_submit(struct scheduler *scheduler, struct run *run, str
 	if (run->deadline_ns <= run->submitted_ns)
 		return err_set(err, ERR_DEADLINE_EXCEEDED, "the deadline had passed before the run could be queued");
 	scheduler->run_count++;
+	set->retired = false; /* it was published, or tried once more */
 	if (!scheduler->sweeping)
 		timer_start(scheduler->sweep, SWEEP_MS, SWEEP_MS);
 	scheduler->sweeping = true;
 	if (set->failed_until_ns > run->submitted_ns && !set->workers) {
 		err_set(&run->err, set->failed.code, "%s", err_text(&set->failed));
+		if (err_hint(&set->failed))
+			err_advise(&run->err, "%s", err_hint(&set->failed));
 		refuse(scheduler, run);
 		return ERR_OK;
 	}
@@ -503,6 +515,11 @@ void scheduler_retire(struct scheduler *scheduler, struct servable *servable)
 {
 	set_of(scheduler, servable)->retired = true;
 	on_idle_sweep(scheduler);
+}
+
+const char *scheduler_ready_text(const struct servable *servable)
+{
+	return servable->replicas ? servable->replicas->ready : NULL;
 }
 
 size_t scheduler_worker_count(const struct scheduler *scheduler)

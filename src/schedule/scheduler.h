@@ -25,6 +25,8 @@ must_check enum err_code scheduler_submit(struct scheduler *scheduler, struct ru
 void scheduler_give_up(struct scheduler *scheduler, struct run *run);
 /* Ends the version's workers once they are idle (it was removed, or was only tried). */
 void scheduler_retire(struct scheduler *scheduler, struct servable *servable);
+/* The READY document of the version's newest worker; NULL: none was ready. Borrowed until the loop goes on. */
+const char *scheduler_ready_text(const struct servable *servable);
 size_t scheduler_worker_count(const struct scheduler *scheduler);
 /* Stops taking runs and calls `done` when the last one has ended, or after `timeout_ms`. */
 void scheduler_drain(struct scheduler *scheduler, int64_t timeout_ms, loop_fn done, void *context);

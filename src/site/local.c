@@ -14,8 +14,12 @@
 
 #define READ_BYTES (256u << 10)
 #define SLOTS_MAX 1024 /* runs that one worker holds, those that were taken back included */
-#define FDS_MAX 16
+#define FDS_MAX 16 /* that came before the frames that they belong to */
 #define STOP_GRACE_MS 2000
+#define MESSAGE_BYTES (16u << 10)   /* of a servable's own error: what is passed on to its caller */
+#define TRACEBACK_BYTES (64u << 10) /* its end says more than its begin */
+#define LOG_BYTES (64u << 10)	    /* of FRAME_LOG that is kept of one worker in LOG_WINDOW_NS */
+#define LOG_WINDOW_NS 10000000000ll
 
 struct local_executor {
 	struct executor executor;
@@ -53,7 +57,7 @@ struct worker {
 	struct watch *watch;
 	struct timer *timer; /* start deadline, then the grace after stop */
 	struct buf out;
-	struct pending_fd fds[FDS_MAX];
+	struct pending_fd fds[SLAB_COUNT_MAX]; /* each slab is announced once */
 	size_t fd_count;
 	struct buf in;
 	int received[FDS_MAX];
@@ -64,6 +68,8 @@ struct worker {
 	uint32_t slot_count, free_slot; /* free list, index + 1 */
 	uint64_t order;
 	bool ready, gone, stopping;
+	int64_t log_from_ns; /* begin of the window that log_bytes counts */
+	size_t log_bytes;
 	struct err why;
 };
 
@@ -198,20 +204,22 @@ static enum err_code put_in_slab(struct worker *worker, const struct tensor *ten
 	if (code != ERR_OK)
 		return code;
 	if (fd >= 0) {
-		if (worker->fd_count == FDS_MAX)
-			flush(worker);
-		if (worker->fd_count == FDS_MAX) {
-			slab_release(worker->slabs, *ret_slab);
-			return err_set(err, ERR_RESOURCE_EXHAUSTED, "the worker does not take its input; try again");
-		}
 		struct frame_header header = { .length = sizeof(struct slab_frame), .type = FRAME_SLAB };
 		struct slab_frame frame = { .slab = *ret_slab, .size_bytes = size };
-		worker->fds[worker->fd_count++] = (struct pending_fd){ worker->out.len, fd };
-		if (!frame_encode(&worker->out, &header, &frame))
+		size_t at = worker->out.len;
+		if (!frame_encode(&worker->out, &header, &frame)) /* never announced: the slab must not be taken again */
 			return err_set(err, ERR_RESOURCE_EXHAUSTED, "the worker does not take its input; try again");
+		worker->fds[worker->fd_count++] = (struct pending_fd){ at, fd };
 	}
 	memcpy(data, tensor->data, tensor->len);
 	return ERR_OK;
+}
+
+static void release_slabs(struct worker *worker, const uint32_t *slabs, size_t count)
+{
+	for (size_t i = 0; slabs && i < count; i++)
+		if (slabs[i] != FRAME_INLINE)
+			slab_release(worker->slabs, slabs[i]);
 }
 
 static enum err_code worker_send(struct worker *worker, struct run *run, struct err *err)
@@ -227,28 +235,32 @@ static enum err_code worker_send(struct worker *worker, struct run *run, struct 
 		if (request->inputs[i].len <= FRAME_INLINE_MAX)
 			continue;
 		if (!slabs) {
-			slabs = arena_alloc(&run->arena, request->input_count * sizeof(*slabs));
-			offsets = arena_zalloc(&run->arena, request->input_count * sizeof(*offsets));
+			slabs = arena_try(&run->arena, request->input_count * sizeof(*slabs));
+			offsets = arena_try(&run->arena, request->input_count * sizeof(*offsets));
+			if (!slabs || !offsets)
+				return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for %zu inputs", request->input_count);
+			memset(offsets, 0, request->input_count * sizeof(*offsets));
 			for (size_t k = 0; k < request->input_count; k++)
 				slabs[k] = FRAME_INLINE;
 		}
 		enum err_code code = put_in_slab(worker, &request->inputs[i], &slabs[i], err);
 		if (code != ERR_OK) {
-			for (size_t k = 0; k < i; k++)
-				if (slabs[k] != FRAME_INLINE)
-					slab_release(worker->slabs, slabs[k]);
+			release_slabs(worker, slabs, i);
 			return code;
 		}
 	}
 	run->id = slot_take(worker, run);
-	if (!run->id)
+	if (!run->id) {
+		release_slabs(worker, slabs, request->input_count);
 		return err_set(err, ERR_RESOURCE_EXHAUSTED, "too many runs at one worker");
+	}
 	struct frame_header header = { .type = FRAME_RUN,
 				       .flags = request->debug ? FRAME_WANTS_OUTPUT : 0,
 				       .run = run->id,
 				       .deadline_ns = (uint64_t)run->deadline_ns };
 	enum err_code code = frame_encode_run(&worker->out, &header, &frame, slabs, offsets, err);
 	if (code != ERR_OK) {
+		release_slabs(worker, slabs, request->input_count);
 		slot_give(worker, slot_of(worker, run->id));
 		return code;
 	}
@@ -304,11 +316,15 @@ static enum err_code read_error(struct str payload, struct arena *arena, struct 
 	if (json_read(payload.data, payload.len, 16, "error frame", &json, err) != ERR_OK || !json_is_object(json))
 		return err_set(err, ERR_INTERNAL, "broke the protocol: its error cannot be read");
 	enum err_code code = err_code_of_name(json_path_string(json, "code") ?: "UNKNOWN");
-	const char *traceback = json_path_string(json, "traceback");
-	err_set(err, code == ERR_OK ? ERR_UNKNOWN : code, "%s%s%s", json_path_string(json, "message") ?: "no message",
-		traceback && *traceback ? "\n" : "", traceback ?: "");
+	const char *traceback = json_path_string(json, "traceback") ?: "";
+	size_t len = strlen(traceback);
+	if (len > TRACEBACK_BYTES)
+		traceback += len - TRACEBACK_BYTES;
+	err_set(err, code == ERR_OK ? ERR_UNKNOWN : code, "%.*s%s%s%s", (int)MESSAGE_BYTES,
+		json_path_string(json, "message") ?: "no message", *traceback ? "\n" : "",
+		len > TRACEBACK_BYTES ? "(…)" : "", traceback);
 	if (json_path_string(json, "hint"))
-		err_advise(err, "%s", json_path_string(json, "hint"));
+		err_advise(err, "%.*s", (int)MESSAGE_BYTES, json_path_string(json, "hint"));
 	if (arena && ret_metadata && (json_path_string(json, "stdout") || json_path_string(json, "stderr"))) {
 		json_object_del(json, "code");
 		json_object_del(json, "message");
@@ -342,14 +358,16 @@ static bool use_slab(void *context, uint32_t slab, uint8_t **ret_data, size_t *r
 	return true;
 }
 
-static void give_back_slabs(struct slab_use *use)
+static enum err_code give_back_slabs(struct slab_use *use, struct err *err)
 {
 	for (size_t i = 0; i < use->count; i++) {
 		struct frame_header header = { .length = sizeof(struct slab_frame), .type = FRAME_RELEASE };
 		struct slab_frame frame = { .slab = use->slabs[i] };
-		if (frame_encode(&use->worker->out, &header, &frame))
-			mark_dirty(use->worker);
+		if (!frame_encode(&use->worker->out, &header, &frame))
+			return err_set(err, ERR_INTERNAL, "broke the protocol: it sends, but does not read");
+		mark_dirty(use->worker);
 	}
+	return ERR_OK;
 }
 
 static enum err_code on_reply(struct worker *worker, const struct frame_header *header, const uint8_t *payload, struct err *err)
@@ -358,8 +376,9 @@ static enum err_code on_reply(struct worker *worker, const struct frame_header *
 	if (!slot)
 		return err_set(err, ERR_INTERNAL, "broke the protocol: it answered a run that it was not given");
 	struct run *run = slot->run;
-	struct arena scratch;
-	arena_init(&scratch, 1 << 20);
+	int64_t most = settings_int(worker->executor->settings, SETTING_LIMITS_OUTPUT_BYTES);
+	struct arena scratch; /* of a run that was taken back: as large as the run's own, or its end would look like a breach */
+	arena_init(&scratch, (size_t)most + FRAME_LENGTH_MAX);
 	struct arena *arena = run ? &run->arena : &scratch;
 	enum err_code code = ERR_OK;
 	struct err run_err = ERR_INIT;
@@ -372,11 +391,9 @@ static enum err_code on_reply(struct worker *worker, const struct frame_header *
 		if (code == ERR_OK) {
 			if (run) {
 				run->run_ns = (int64_t)header->deadline_ns;
-				(void)!take_result(run, &frame,
-						   settings_int(worker->executor->settings, SETTING_LIMITS_OUTPUT_BYTES),
-						   &run_err);
+				(void)!take_result(run, &frame, most, &run_err);
 			}
-			give_back_slabs(&use);
+			code = give_back_slabs(&use, err);
 		} else {
 			err_wrap(err, "broke the protocol");
 		}
@@ -416,6 +433,21 @@ static enum err_code on_slab(struct worker *worker, const struct frame_header *h
 	return slab_view_add(worker->view, frame.slab, fd, (size_t)frame.size_bytes, err);
 }
 
+/* The operator's log is not the servable's to fill. */
+static void on_log(struct worker *worker, struct str text)
+{
+	int64_t now = loop_now_ns(worker->executor->loop);
+	if (now - worker->log_from_ns >= LOG_WINDOW_NS) {
+		worker->log_from_ns = now;
+		worker->log_bytes = 0;
+	}
+	if (worker->log_bytes > LOG_BYTES)
+		return;
+	worker->log_bytes += MIN(text.len, 2000u) + 64;
+	log_info("worker %s: %.*s%s", worker->digest, (int)MIN(text.len, 2000u), text.data,
+		 worker->log_bytes > LOG_BYTES ? " (it says too much: the rest of the next seconds is left out)" : "");
+}
+
 static enum err_code on_frame(struct worker *worker, const struct frame_header *header, const uint8_t *payload, struct err *err)
 {
 	switch (header->type) {
@@ -437,7 +469,7 @@ static enum err_code on_frame(struct worker *worker, const struct frame_header *
 	case FRAME_RELEASE:
 		return on_slab(worker, header, payload, err);
 	case FRAME_LOG:
-		log_info("worker %s: %.*s", worker->digest, (int)MIN(header->length, 2000u), (const char *)payload);
+		on_log(worker, (struct str){ (const char *)payload, header->length });
 		return ERR_OK;
 	default:
 		break;

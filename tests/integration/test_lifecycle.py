@@ -210,6 +210,25 @@ def test_a_second_sigterm_ends_it_at_once(slow_folder):
     assert answers[0].status_code == 503 and answers[0].json()["code"] == "UNAVAILABLE" and "Retry-After" in answers[0].headers
 
 
+@pytest.mark.parametrize("second, lives", [(signal.SIGHUP, True), (signal.SIGTERM, False)])
+def test_a_signal_while_it_starts_anew(slow_folder, second, lives):
+    """Asked twice to start anew it does so once; asked to end it ends."""
+    hub = HubProcess(slow_folder)
+    thread, answers = begin_run(hub, 1)
+    seen = len(hub.log_text())
+    hub.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "ending: waiting" in hub.log_text()[seen:], what="the end to begin")
+    hub.process.send_signal(second)
+    if lives:
+        hub.wait_ready()
+        assert hub.stop() == 0
+    else:
+        assert hub.process.wait(30) == 0 and hub.process.stdout.read() == ""
+        hub.stop()
+    thread.join()
+    assert answers[0].status_code == (200 if lives else 503)
+
+
 def test_sigterm_with_everything_under_way(tmp_path, identity_onnx):
     """Idle connections, half a head, half a body, half an upload, a long poll: nothing keeps it, nothing breaks."""
     hub = HubProcess(tmp_path / "hub", "--worker.programs", str(tmp_path / "programs"))

@@ -1,13 +1,16 @@
 """Whatever happens to a publish: what was acknowledged is there afterwards, of the rest nothing is visible."""
+import concurrent.futures
 import io
 import json
 import os
 import pathlib
 import random
+import select
 import signal
 import subprocess
 import tarfile
 import threading
+import time
 import zipfile
 
 import pytest
@@ -63,7 +66,7 @@ def test_a_bomb_stops_at_its_limit(tmp_path):
         task = hub.publish(document("bomb"), bomb.getvalue(), "bomb.zip")
         assert task["status"] == "failed", task
         assert "limits.unpacked_bytes" in task["error"]["message"] + task["error"].get("hint", "")
-        assert not list((hub.data / "publish").iterdir())
+        wait_for(lambda: not list((hub.data / "publish").iterdir()), what="the upload's folder to go")
     finally:
         assert hub.stop() == 0
 
@@ -185,3 +188,47 @@ def test_a_full_disk(tmp_path, identity_onnx):
         if hub:
             hub.stop()
         subprocess.run(["umount", "-l", folder], check=False)
+
+
+@pytest.mark.parametrize("head", [b"", b"Content-Type: text/plain\r\n", b"Content-Disposition: form-data\r\n"])
+def test_a_part_without_a_name(shared_hub, head):
+    reply = shared_hub.post("/api/v1/publish", data=b"--b\r\n" + head + b"\r\nhello\r\n--b--\r\n",
+                            headers={"Content-Type": "multipart/form-data; boundary=b"})
+    assert reply.status_code == 400 and "'json'" in reply.json()["error"], reply.text
+
+
+def test_what_was_just_published_keeps_its_worker(shared_hub, identity_onnx):
+    """The golden test's worker is ended after it, but not one that serves by then."""
+    assert shared_hub.publish(document("kept"), identity_onnx)["status"] == "succeeded"
+    body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}
+    for _ in range(2):
+        assert shared_hub.post("/v2/models/admin/kept/infer", json=body).status_code == 200
+    started = shared_hub.log_text().count("admin/kept@")
+    until = time.monotonic() + 2.5  # two looks for idle workers
+    while time.monotonic() < until:
+        assert shared_hub.post("/v2/models/admin/kept/infer", json=body).status_code == 200
+        select.select([], [], [], 0.3)
+    assert shared_hub.log_text().count("admin/kept@") == started
+
+
+def test_a_busy_place_is_taken_when_it_is_free(tmp_path, identity_onnx):
+    """Where worker.max is reached by workers at work, who waits gets the place of the first that has nothing to do."""
+    slow = {"type": "Python static method", "shim": "python.PythonStaticMethodServable",
+            "methods": {"run": {"input": {"type": "float"}, "output": {"type": "float"},
+                                "method_details": {"module": "slow", "method_name": "wait"}}}}
+    hub = HubProcess(tmp_path / "hub", "--worker.max", "1")
+    try:
+        task = hub.publish({**document("slow"), "servable": slow, "golden": {"request": {"data": 0}}},
+                           "import time\n\ndef wait(seconds: float) -> float:\n    time.sleep(seconds)\n    return seconds\n", "slow.py")
+        assert task["status"] == "succeeded", task
+        assert hub.publish(document("quick"), identity_onnx)["status"] == "succeeded"
+        run = lambda name, body: hub.post(f"/api/v1/servables/admin/{name}/run", json=body)
+        assert run("slow", {"data": 0}).status_code == 200
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            busy = threads.submit(run, "slow", {"data": 1})
+            wait_for(lambda: run("slow", {"data": 0, "timeout_s": 0.05}).status_code == 504, what="the run to begin")
+            quick = threads.submit(run, "quick", {"data": [1, 2], "timeout_s": 20})
+            assert busy.result().status_code == 200
+            assert quick.result().status_code == 200, quick.result().text
+    finally:
+        assert hub.stop() == 0
