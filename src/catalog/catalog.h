@@ -64,6 +64,9 @@ must_check enum err_code catalog_alias_set(struct catalog *catalog, const char *
 /* Calls `each` with the digest (64 hex) of every file of every version that is not removed, for the sweep. */
 must_check enum err_code catalog_each_blob(struct catalog *catalog, void (*each)(void *context, const char *digest),
 					   void *context, struct err *err);
+/* The same for the digest of every such version. */
+must_check enum err_code catalog_each_version(struct catalog *catalog, void (*each)(void *context, const char *digest),
+					      void *context, struct err *err);
 
 /* --- search --- */
 struct search_query {

@@ -139,18 +139,15 @@ enum err_code catalog_versions_list(struct catalog *catalog, const char *owner, 
 	return ERR_OK;
 }
 
-enum err_code catalog_each_blob(struct catalog *catalog, void (*each)(void *context, const char *digest), void *context,
-				struct err *err)
+static enum err_code each_digest(struct catalog *catalog, const char *sql, void (*each)(void *context, const char *digest),
+				 void *context, struct err *err)
 {
 	struct connection *connection;
 	enum err_code code = store_read_begin(catalog, &connection, err);
 	if (code != ERR_OK)
 		return code;
 	sqlite3_stmt *stmt = NULL;
-	code = store_query(connection,
-			   "SELECT DISTINCT b.digest FROM version_blob b JOIN version v ON v.id = b.version"
-			   " WHERE v.removed_ms = 0",
-			   NO_BINDS, &stmt, err);
+	code = store_query(connection, sql, NO_BINDS, &stmt, err);
 	for (bool row = true; code == ERR_OK;) {
 		code = store_step(connection, stmt, &row, err);
 		if (code != ERR_OK || !row)
@@ -164,4 +161,19 @@ enum err_code catalog_each_blob(struct catalog *catalog, void (*each)(void *cont
 	store_done(stmt);
 	store_read_end(catalog, connection);
 	return code;
+}
+
+enum err_code catalog_each_blob(struct catalog *catalog, void (*each)(void *context, const char *digest), void *context,
+				struct err *err)
+{
+	return each_digest(catalog,
+			   "SELECT DISTINCT b.digest FROM version_blob b JOIN version v ON v.id = b.version"
+			   " WHERE v.removed_ms = 0",
+			   each, context, err);
+}
+
+enum err_code catalog_each_version(struct catalog *catalog, void (*each)(void *context, const char *digest), void *context,
+				   struct err *err)
+{
+	return each_digest(catalog, "SELECT DISTINCT digest FROM version WHERE removed_ms = 0", each, context, err);
 }

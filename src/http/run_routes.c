@@ -89,9 +89,12 @@ static enum err_code pick_outputs(struct run *run, const struct tensor **ret, co
 	const struct run_request *request = &run->request;
 	size_t count = request->output_count ? request->output_count : run->output_count;
 	struct tensor *tensors = run->outputs;
-	bool *binary = arena_alloc(&run->arena, count + 1);
+	/* The servable's outputs may have left next to nothing of the arena. */
+	bool *binary = arena_try(&run->arena, count + 1);
 	if (request->output_count)
-		tensors = arena_alloc(&run->arena, count * sizeof(*tensors));
+		tensors = arena_try(&run->arena, count * sizeof(*tensors));
+	if (!binary || !tensors)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory to answer");
 	for (size_t i = 0; i < count; i++) {
 		binary[i] = request->binary_default;
 		if (!request->output_count)

@@ -169,7 +169,9 @@ enum err_code golden_request(json_t *golden, struct run *run, int json_depth, st
 		}
 		return ERR_OK;
 	}
-	run->request.inputs = arena_alloc(&run->arena, (method->input_count + 1) * sizeof(struct tensor));
+	run->request.inputs = arena_try(&run->arena, (method->input_count + 1) * sizeof(struct tensor));
+	if (!run->request.inputs)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for an example input");
 	run->request.input_count = method->input_count;
 	for (size_t i = 0; i < method->input_count; i++) {
 		enum err_code code = make_input(&method->inputs[i], &run->arena, &run->request.inputs[i], err);
@@ -284,7 +286,9 @@ enum err_code golden_compare(json_t *golden, struct run *run, int json_depth, do
 	if (!expected)
 		return ERR_OK;
 	struct method as_input = *run->method;
-	as_input.inputs = arena_alloc(&run->arena, (run->output_count + 1) * sizeof(*as_input.inputs));
+	as_input.inputs = arena_try(&run->arena, (run->output_count + 1) * sizeof(*as_input.inputs));
+	if (!as_input.inputs)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for the recorded output");
 	as_input.input_count = run->method->output_count;
 	as_input.tuple_input = run->method->tuple_output;
 	for (size_t i = 0; i < as_input.input_count; i++) {

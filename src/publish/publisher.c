@@ -13,10 +13,10 @@
 
 #define SWEEP_AGE_MS 3600000 /* blobs younger than this may belong to a publish under way */
 
-/* The names in DIR/publish, before the first upload of this process comes: its own must not be taken for strays. */
-static char **list_uploads(const char *data)
+/* The names in DIR/`name`, with a NULL behind. Returned owned. */
+static char **list_folder(const char *data, const char *name)
 {
-	_cleanup_free_ char *root = xasprintf("%s/publish", data);
+	_cleanup_free_ char *root = xasprintf("%s/%s", data, name);
 	size_t count = 0, capacity = 16;
 	char **names = xcalloc(capacity, sizeof(*names));
 	DIR *folder = opendir(root);
@@ -33,11 +33,18 @@ static char **list_uploads(const char *data)
 	return names;
 }
 
+static void free_names(char **names)
+{
+	for (char **name = names; *name; name++)
+		free(*name);
+	free(names);
+}
+
 struct publisher *publisher_create(const struct publisher_parts *parts)
 {
 	struct publisher *publisher = NEW(struct publisher);
 	publisher->parts = *parts;
-	publisher->strays = list_uploads(parts->data);
+	publisher->strays = list_folder(parts->data, "publish"); /* before uploads come that would look like strays */
 	return publisher;
 }
 
@@ -55,9 +62,7 @@ void publisher_destroy(struct publisher *publisher)
 		next = job->next;
 		job_abandon(job);
 	}
-	for (char **name = publisher->strays; *name; name++)
-		free(*name);
-	free(publisher->strays);
+	free_names(publisher->strays);
 	free(publisher);
 }
 
@@ -83,13 +88,18 @@ enum err_code publisher_begin(struct publisher *publisher, char **ret_task, char
 	return ERR_OK;
 }
 
-void publisher_abandon(struct publisher *publisher, const char *task)
+static void remove_folder_tree(const char *folder)
 {
-	_cleanup_free_ char *folder = folder_of(publisher, task);
 	struct err err = ERR_INIT;
 	if (fs_remove_tree(folder, &err) != ERR_OK)
 		log_warning("cannot remove %s: %s", folder, err_text(&err));
 	err_done(&err);
+}
+
+void publisher_abandon(struct publisher *publisher, const char *task)
+{
+	_cleanup_free_ char *folder = folder_of(publisher, task);
+	remove_folder_tree(folder);
 }
 
 /* The name alone, never a path: "../../x.onnx" is "x.onnx". */
@@ -106,8 +116,11 @@ static enum err_code accept(struct publisher *publisher, const struct principal 
 	_cleanup_free_ char *folder = folder_of(publisher, task), *path = xasprintf("%s/metadata.json", folder);
 	_cleanup_free_ char *document = json_canonical(metadata->document), *access = access_list_format(&metadata->access);
 	enum err_code code = fs_write_durable(path, document, strlen(document), 0600, err);
+	_cleanup_free_ char *parent = xasprintf("%s/publish", publisher->parts.data);
 	if (code == ERR_OK)
 		code = fs_sync_dir(folder, err);
+	if (code == ERR_OK)
+		code = fs_sync_dir(parent, err);
 	if (code != ERR_OK)
 		return code;
 	_cleanup_json_ json_t *access_json = json_loads(access, 0, NULL);
@@ -339,10 +352,16 @@ static int by_bytes(const void *a, const void *b)
 	return memcmp(a, b, SHA256_BYTES);
 }
 
+static void sort(struct kept *kept)
+{
+	if (kept->count)
+		qsort(kept->items, kept->count, sizeof(*kept->items), by_bytes);
+}
+
 static bool is_kept(void *context, const struct digest *digest)
 {
 	struct kept *kept = context;
-	return bsearch(digest, kept->items, kept->count, sizeof(*kept->items), by_bytes) != NULL;
+	return kept->count && bsearch(digest, kept->items, kept->count, sizeof(*kept->items), by_bytes) != NULL;
 }
 
 /* Folders of uploads that no task waits for. */
@@ -357,6 +376,24 @@ static void remove_strays(struct publisher *publisher)
 	}
 }
 
+/* Trees of versions that were removed or never became visible: no publish is at work yet, and no worker needs them. */
+static void remove_trees(struct publisher *publisher)
+{
+	struct kept kept = { 0 };
+	char **names = list_folder(publisher->parts.data, "versions");
+	if (catalog_each_version(publisher->parts.catalog, keep, &kept, NULL) == ERR_OK) {
+		sort(&kept);
+		for (char **name = names; *name; name++) {
+			_cleanup_free_ char *folder = xasprintf("%s/versions/%s", publisher->parts.data, *name);
+			struct digest digest;
+			if (digest_parse(*name, strlen(*name), &digest) && !is_kept(&kept, &digest))
+				remove_folder_tree(folder);
+		}
+	}
+	free_names(names);
+	free(kept.items);
+}
+
 void publisher_begin_work(struct publisher *publisher)
 {
 	publisher->recovered = true;
@@ -368,9 +405,10 @@ enum err_code publisher_recover(struct publisher *publisher, struct err *err)
 	remove_strays(publisher);
 	struct kept kept = { .items = xcalloc(256, sizeof(struct digest)), .capacity = 256 };
 	size_t removed = 0;
+	remove_trees(publisher);
 	enum err_code code = catalog_each_blob(publisher->parts.catalog, keep, &kept, err);
 	if (code == ERR_OK) {
-		qsort(kept.items, kept.count, sizeof(*kept.items), by_bytes);
+		sort(&kept);
 		code = blob_sweep(publisher->parts.blobs, is_kept, &kept, SWEEP_AGE_MS, &removed, err);
 	}
 	if (removed)

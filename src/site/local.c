@@ -283,11 +283,14 @@ static void worker_cancel(struct worker *worker, struct run *run)
 
 static enum err_code take_result(struct run *run, struct run_frame *frame, int64_t limit, struct err *err)
 {
+	int64_t left = limit;
 	for (size_t i = 0; i < frame->count; i++) {
 		struct tensor *tensor = &frame->tensors[i];
-		if ((int64_t)tensor->len > limit)
-			return err_set(err, ERR_OUT_OF_RANGE, "output %zu has %zu bytes (limits.output_bytes is %lld)", i,
+		if ((int64_t)tensor->len > left)
+			return err_set(err, ERR_OUT_OF_RANGE,
+				       "output %zu has %zu bytes, and all outputs together may have %lld (limits.output_bytes)", i,
 				       tensor->len, (long long)limit);
+		left -= (int64_t)tensor->len;
 		uint8_t *copy = arena_try(&run->arena, tensor->len + 1);
 		if (!copy)
 			return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for an output of %zu bytes", tensor->len);

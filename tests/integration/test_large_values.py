@@ -77,3 +77,25 @@ def test_a_large_output(shared_hub):
     assert answer.status_code == 200, answer.text[:500]
     values = numpy.frombuffer(answer.content[int(answer.headers["Inference-Header-Content-Length"]):], dtype=numpy.float32)
     assert values.shape == (count,) and (values == 7).all()
+
+
+def test_many_large_inputs_in_one_run(shared_hub):
+    """Each lies in shared memory of its own, that has to be announced first."""
+    count, items = 60, 5000
+    array = {"type": "ndarray", "shape": [None], "item_type": {"type": "float", "dtype": "FP64"}}
+    servable = {"type": "Python static method", "shim": "python.PythonStaticMethodServable",
+                "methods": {"run": {"input": {"type": "tuple", "element_types": [{**array, "name": f"a{i}"} for i in range(count)]},
+                                    "output": {"type": "float"},
+                                    "method_details": {"module": "total", "method_name": "total", "unpack": True}}}}
+    golden = {"request": {"inputs": [{"name": f"a{i}", "shape": [1], "datatype": "FP64", "data": [i]} for i in range(count)]}}
+    task = shared_hub.publish({**document("total", dependencies={"python": {"numpy": None}}), "servable": servable, "golden": golden},
+                              "def total(*arrays):\n    return float(sum(a.sum() for a in arrays))\n", "total.py")
+    assert task["status"] == "succeeded", task
+    values = [numpy.full(items, i, dtype=numpy.float64) for i in range(count)]
+    head = b'{"inputs":[%s]}' % b",".join(
+        b'{"name":"a%d","shape":[%d],"datatype":"FP64","parameters":{"binary_data_size":%d}}' % (i, items, 8 * items) for i in range(count))
+    for _ in range(3):
+        answer = shared_hub.post("/v2/models/admin/total/infer", data=head + b"".join(v.tobytes() for v in values),
+                                 headers={"Inference-Header-Content-Length": str(len(head))})
+        assert answer.status_code == 200, answer.text[:500]
+        assert answer.json()["outputs"][0]["data"] == [sum(range(count)) * items]

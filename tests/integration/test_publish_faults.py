@@ -232,3 +232,21 @@ def test_a_busy_place_is_taken_when_it_is_free(tmp_path, identity_onnx):
             assert quick.result().status_code == 200, quick.result().text
     finally:
         assert hub.stop() == 0
+
+
+def test_trees_that_nobody_serves_go_at_the_next_start(hub, identity_onnx):
+    failed = {"request": {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]},
+              "response": {"outputs": [{"name": "y", "shape": [1], "datatype": "FP32", "data": [2]}]}}
+    assert hub.publish({**document("wrong"), "golden": failed}, identity_onnx + b"\x7a\x00")["status"] == "failed"
+    for name in ("kept", "gone"):
+        model = identity_onnx + (b"" if name == "kept" else b"\x7a\x01a")
+        assert hub.publish(document(name), model)["status"] == "succeeded"
+    digest = hub.get("/api/v1/servables/admin/kept").json()["digest"].removeprefix("sha256:")
+    assert hub.request("DELETE", "/api/v1/servables/admin/gone").status_code == 204
+    trees = lambda: {path.name for path in (hub.data / "versions").iterdir()}
+    assert len(trees()) > 1
+    hub.stop()
+    hub.start()
+    wait_for(lambda: trees() == {digest}, what="the sweep")
+    body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}
+    assert hub.post("/v2/models/admin/kept/infer", json=body).status_code == 200
