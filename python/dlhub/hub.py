@@ -201,7 +201,7 @@ class Hub:
             if until is not None and time.monotonic() >= until:
                 raise errors.DeadlineExceeded(f"task {task_id} is still {task.status} after {timeout} s",
                                               f"it goes on: hub.wait({task_id!r})")
-            task = Task(self._transport.json("GET", f"/api/v1/tasks/{quote(str(task_id))}", params={"wait_s": left},
+            task = Task(self._transport.json("GET", f"/api/v1/tasks/{quote(str(task_id))}", params={"wait_s": left, "stage": task.get("stage", "")},
                                              timeout=left + 30))
         show(task)
         if task.status == "failed":

@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include "base/alloc.h"
+#include "base/str.h"
 
 /* jansson's own limit is 2048, for which a small stack does not suffice; ours is checked before it parses. */
 static enum err_code check_depth(const char *text, size_t len, int limit, const char *what, struct err *err)
@@ -27,10 +28,20 @@ static enum err_code check_depth(const char *text, size_t len, int limit, const 
 	return ERR_OK;
 }
 
+static size_t valid_until(const char *text, size_t len)
+{
+	size_t at = 0;
+	for (size_t n; at < len && (n = str_utf8_len(text + at, len - at)); at += n)
+		;
+	return at;
+}
+
 enum err_code json_read(const char *text, size_t len, int depth, const char *what, json_t **ret, struct err *err)
 {
 	if (check_depth(text, len, depth, what, err) != ERR_OK)
 		return ERR_INVALID_ARGUMENT;
+	if (!str_is_utf8(text, len))
+		return err_set(err, ERR_INVALID_ARGUMENT, "%s: not UTF-8 at byte %zu", what, valid_until(text, len));
 	json_error_t why;
 	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
 	if (!json)

@@ -71,16 +71,28 @@ static enum err_code poll(struct client *client, const char *path, bool known, j
 	}
 }
 
+/* Waits for another stage than the one that is known, which may have come already. Returned owned. */
+static char *path_from(const char *task_id, const char *stage)
+{
+	struct buf path;
+	buf_init(&path, 4096);
+	buf_printf(&path, "/api/v1/tasks/%s?wait_s=%d&stage=", task_id, POLL_S);
+	client_escape(&path, stage ?: "");
+	return buf_take(&path, NULL);
+}
+
 enum err_code client_task_wait(struct client *client, const char *task_id, client_task_fn on_change, void *context,
 			       json_t **ret, struct err *err)
 {
 	_cleanup_free_ char *at_once = xasprintf("/api/v1/tasks/%s", task_id);
-	_cleanup_free_ char *waiting = xasprintf("/api/v1/tasks/%s?wait_s=%d", task_id, POLL_S);
-	for (bool known = false;; known = true) {
+	_cleanup_free_ char *waiting = NULL;
+	for (;;) {
 		_cleanup_json_ json_t *task = NULL;
-		enum err_code code = poll(client, known ? waiting : at_once, known, &task, err);
+		enum err_code code = poll(client, waiting ?: at_once, waiting != NULL, &task, err);
 		if (code != ERR_OK)
 			return code;
+		free(waiting);
+		waiting = path_from(task_id, json_path_string(task, "stage"));
 		bool go_on = !on_change || on_change(context, task);
 		if (client_task_is_over(task) || !go_on) {
 			*ret = TAKE(task);

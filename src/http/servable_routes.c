@@ -167,7 +167,7 @@ enum err_code handle_edit(struct request *request, struct err *err)
 		}
 		json_object_set(description, key, value);
 	}
-	code = metadata_check_description(description, err);
+	code = metadata_check_description(description, row.owner, row.name, err);
 	if (code == ERR_OK) {
 		_cleanup_free_ char *text = json_canonical(description);
 		code = catalog_description_set(catalog_of(request), row.owner, row.name, row.number, text,

@@ -38,13 +38,26 @@ static json_t *task_json(const struct task_row *row)
 	return task;
 }
 
+static bool is_status(const char *text)
+{
+	static const char *const known[] = { "queued", "running", "succeeded", "failed", "cancelled" };
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strcmp(known[i], text) == 0)
+			return true;
+	return false;
+}
+
 enum err_code handle_tasks(struct request *request, struct err *err)
 {
 	struct task_row *rows;
 	size_t count;
 	const struct principal *principal = request->principal;
-	enum err_code code = catalog_tasks_list(request->server->parts.catalog, principal->admin ? NULL : principal->user,
-						request_argument(request, "status"), 100, &rows, &count, err);
+	const char *status = request_argument(request, "status");
+	if (status && !is_status(status))
+		return err_set(err, ERR_INVALID_ARGUMENT,
+			       "status is '%s', but must be queued, running, succeeded, failed or cancelled", status);
+	enum err_code code = catalog_tasks_list(request->server->parts.catalog, principal->admin ? NULL : principal->user, status,
+						100, &rows, &count, err);
 	if (code != ERR_OK)
 		return code;
 	json_t *list = json_array();
@@ -78,7 +91,9 @@ enum err_code handle_task(struct request *request, struct err *err)
 		code = get_task(request, &row, err);
 	if (code != ERR_OK)
 		return code;
-	if (wait_s && !row.ended_ms && !request->waiting)
+	const char *seen = request_argument(request, "stage");
+	bool news = seen && row.stage && strcmp(seen, row.stage) != 0;
+	if (wait_s && !row.ended_ms && !news && !request->waiting)
 		request->wait_ms = wait_s * 1000; /* no reply: task_wait() takes over */
 	else
 		reply_json(request, 200, task_json(&row));

@@ -40,14 +40,15 @@ void metadata_done(struct metadata *metadata)
 	*metadata = (struct metadata){ 0 };
 }
 
+static const char *const access_members[] = { "visible_to", "run_by", "download_by" };
+
 static enum err_code read_access(struct metadata *metadata, const struct settings *settings, struct err *err)
 {
 	json_t *dlhub = json_object_get(metadata->document, "dlhub");
 	_cleanup_json_ json_t *access = json_object();
-	static const char *const members[] = { "visible_to", "run_by", "download_by" };
-	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
-		if (json_object_get(dlhub, members[i]))
-			json_object_set(access, members[i], json_object_get(dlhub, members[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(access_members); i++)
+		if (json_object_get(dlhub, access_members[i]))
+			json_object_set(access, access_members[i], json_object_get(dlhub, access_members[i]));
 	if (!json_object_get(access, "visible_to")) {
 		const char *initial = settings_string(settings, SETTING_ACCESS_DEFAULT_VISIBILITY);
 		json_object_set_new(access, "visible_to",
@@ -58,8 +59,8 @@ static enum err_code read_access(struct metadata *metadata, const struct setting
 	if (code != ERR_OK)
 		return err_wrap(err, "dlhub");
 	/* Who may see it is kept apart from what describes it: it changes on its own. */
-	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
-		json_object_del(dlhub, members[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(access_members); i++)
+		json_object_del(dlhub, access_members[i]);
 	return ERR_OK;
 }
 
@@ -106,9 +107,23 @@ enum err_code metadata_read(const char *text, size_t len, const struct settings 
 	return ERR_OK;
 }
 
-enum err_code metadata_check_description(const json_t *description, struct err *err)
+enum err_code metadata_check_description(const json_t *description, const char *owner, const char *name, struct err *err)
 {
-	return check("document", description, err);
+	enum err_code code = check("document", description, err);
+	if (code != ERR_OK)
+		return code;
+	const char *new_name = json_path_string(description, "dlhub.name");
+	const char *new_owner = json_path_string(description, "dlhub.owner");
+	if (strcmp(new_name, name) != 0)
+		return err_set(err, ERR_INVALID_ARGUMENT, "dlhub.name is '%s', but must stay '%s'", new_name, name);
+	if (new_owner && strcmp(new_owner, owner) != 0)
+		return err_set(err, ERR_INVALID_ARGUMENT, "dlhub.owner is '%s', but must stay '%s'", new_owner, owner);
+	for (size_t i = 0; i < ARRAY_SIZE(access_members); i++)
+		if (json_object_get(json_object_get(description, "dlhub"), access_members[i])) {
+			err_set(err, ERR_INVALID_ARGUMENT, "dlhub.%s is not changed here", access_members[i]);
+			return err_advise(err, "PUT .../access changes who may see, run and download");
+		}
+	return ERR_OK;
 }
 
 enum err_code metadata_check_servable(const json_t *servable, struct err *err)
