@@ -103,7 +103,8 @@ static void set_free_if_unused(struct replicas *set)
 	if (set->refs || set->workers || set->waiting.head)
 		return;
 	struct scheduler *scheduler = set->scheduler;
-	*(set->previous ? &set->previous->next : &scheduler->sets) = set->next;
+	if (scheduler) /* a servable may outlive it in a cache */
+		*(set->previous ? &set->previous->next : &scheduler->sets) = set->next;
 	if (set->next)
 		set->next->previous = set->previous;
 	err_done(&set->failed);
@@ -457,6 +458,11 @@ void scheduler_destroy(struct scheduler *scheduler)
 			fail(scheduler, run, ERR_UNAVAILABLE, "the hub is ending", NULL);
 		next = set->next;
 		set_unref(set);
+	}
+	for (struct replicas *set = scheduler->sets, *next; set; set = next) {
+		next = set->next;
+		set->scheduler = NULL;
+		set->next = set->previous = NULL;
 	}
 	timer_close(scheduler->sweep);
 	timer_close(scheduler->idle);
