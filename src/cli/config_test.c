@@ -118,6 +118,24 @@ static void last_lines(void **state)
 	assert_string_equal(watch_tail("", 5), "");
 }
 
+static void error_at_the_end(void **state)
+{
+	static const struct {
+		const char *log, *shown;
+	} cases[] = {
+		{ "== a\nerror: x\nhint: y\nFAILED: x\nwhat to do: y\n", "== a\n" },
+		{ "== a\nerror: x\nFAILED: x\n", "== a\n" },
+		{ "== a\nFAILED: x\n", "== a\n" },
+		{ "FAILED: x", "" },
+		{ "pip: FAILED: here\n", "pip: FAILED: here\n" },
+		{ "error: early\n== b\nFAILED: x\n", "error: early\n== b\n" },
+		{ "== a\n", "== a\n" },
+		{ "", "" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(watch_before_error(cases[i].log), strlen(cases[i].shown));
+}
+
 TEST_MAIN(cmocka_unit_test_setup_teardown(keeps_what_login_says, setup, teardown),
 	  cmocka_unit_test(stored_tokens_stay_at_their_hub), cmocka_unit_test(names_of_servables),
-	  cmocka_unit_test(last_lines))
+	  cmocka_unit_test(last_lines), cmocka_unit_test(error_at_the_end))

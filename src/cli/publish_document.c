@@ -285,8 +285,12 @@ static enum err_code put_python(json_t *document, const struct args *args, const
 	const char *function = args_value(args, "function"), *class_name = args_value(args, "class");
 	const char *method_name = args_value(args, "method"), *arguments = args_value(args, "arguments");
 	_cleanup_free_ char *module = NULL;
-	if (!function && !class_name)
-		return ERR_OK;
+	if (!function && !class_name) {
+		if (!str_ends(path, ".py") || json_path(document, "servable.methods.run"))
+			return ERR_OK;
+		err_set(err, ERR_INVALID_ARGUMENT, "%s is a Python module: which function of it is the servable?", path);
+		return err_advise(err, "say it with --function NAME, or with --class NAME --method NAME");
+	}
 	if (function && class_name)
 		return err_set(err, ERR_INVALID_ARGUMENT, "--function and --class do not go together");
 	if (class_name && !method_name)

@@ -145,9 +145,11 @@ static enum err_code read_record(const char *path, json_t *document, struct err 
 
 static enum err_code python_error(const char *said, struct err *err)
 {
-	err_set(err, ERR_FAILED_PRECONDITION, "the model fails in its own framework here:\n%s", said);
-	return err_advise(err, "correct it, or publish without asking the framework: --no-record");
+	err_set(err, ERR_FAILED_PRECONDITION, "it fails here, before it is sent:\n%s", said);
+	return err_advise(err, "correct it, or let the hub alone try it: --no-record");
 }
+
+#define NOTHING "nothing is recorded: " /* dlhub_worker.record's own words */
 
 static enum err_code take_record(struct cli *cli, const char *out, int status, char *said, json_t *document,
 				 struct err *err)
@@ -157,8 +159,10 @@ static enum err_code take_record(struct cli *cli, const char *out, int status, c
 		said[--len] = '\0';
 	if (status == EXIT_NO_FRAMEWORK || status < 0 || status == EXIT_NO_PROGRAM) {
 		const char *line = strrchr(said, '\n') ? strrchr(said, '\n') + 1 : said;
-		out_say(cli, "expected output: from the first run at the hub; %s: %s\n", python,
-			status == EXIT_NO_FRAMEWORK && *line ? line : "does not run here");
+		out_say(cli, "expected output: from the first run at the hub (%s here cannot tell it: %s)\n", python,
+			status != EXIT_NO_FRAMEWORK || !*line ? "it does not run" :
+			str_starts(line, NOTHING)	       ? line + strlen(NOTHING) :
+							 line);
 		return ERR_OK;
 	}
 	if (status != 0)

@@ -1,6 +1,7 @@
 #include "cli/watch.h"
 
 #include "base/alloc.h"
+#include "base/str.h"
 #include "cli/out.h"
 #include "client/publish.h"
 
@@ -46,15 +47,38 @@ const char *watch_tail(const char *text, size_t lines)
 	return at;
 }
 
+/* Where the last line of text[0..len) begins. */
+static size_t last_line(const char *text, size_t len)
+{
+	while (len && text[len - 1] == '\n')
+		len--;
+	while (len && text[len - 1] != '\n')
+		len--;
+	return len;
+}
+
+size_t watch_before_error(const char *text)
+{
+	const char *failed = NULL;
+	for (const char *at = strstr(text, "FAILED: "); at; at = strstr(at + 1, "FAILED: "))
+		if (at == text || at[-1] == '\n')
+			failed = at;
+	size_t len = failed ? (size_t)(failed - text) : strlen(text), line = last_line(text, len);
+	if (failed && str_starts(text + line, "hint: ")) {
+		len = line;
+		line = last_line(text, len);
+	}
+	return failed && str_starts(text + line, "error: ") ? line : len;
+}
+
 static void keep_log(struct cli *cli, struct client *client, const char *task_id)
 {
 	struct buf log, text;
 	buf_init(&log, (size_t)1 << 30);
 	buf_init(&text, (size_t)2 << 30);
 	if (client_task_log(client, task_id, 0, &log, NULL) == ERR_OK && log.len) {
-		const char *tail = watch_tail(log.data, WATCH_LOG_LINES);
-		buf_printf(&text, DIM "--- the end of the build log" PLAIN "\n%s%s", tail,
-			   log.data[log.len - 1] == '\n' ? "" : "\n");
+		log.data[watch_before_error(log.data)] = '\0'; /* what it ends with was just said */
+		buf_printf(&text, DIM "--- the end of the build log" PLAIN "\n%s", watch_tail(log.data, WATCH_LOG_LINES));
 	}
 	buf_printf(&text, "the whole log: dlhub logs %s\n", task_id);
 	free(cli->after_error);

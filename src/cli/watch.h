@@ -12,3 +12,5 @@ must_check enum err_code watch_task(struct cli *cli, const char *task_id, json_t
 char *watch_format(const json_t *task);
 /* The start of the last `lines` lines. Borrowed. */
 const char *watch_tail(const char *text, size_t lines);
+/* How much of a failed task's log comes before the error that it ends with (as much as all of it, if none). */
+size_t watch_before_error(const char *text);

@@ -67,8 +67,10 @@ enum err_code data_folder_open(const char *path, struct data_folder *ret, struct
 		return err_advise(err, "dlhubd --data DIR --http ADDR:PORT");
 	}
 	enum err_code code = fs_mkdirs(path, err);
-	if (code != ERR_OK)
-		return err_wrap(err, "data folder");
+	if (code != ERR_OK) {
+		err_wrap(err, "data folder");
+		return err_advise(err, "choose one that you may write: --data DIR");
+	}
 	char whole[PATH_MAX];
 	if (!realpath(path, whole))
 		return err_errno(err, errno, "data folder %s", path);

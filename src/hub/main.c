@@ -15,6 +15,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define HELP_WIDTH  79
+#define HELP_DOC_AT 33 /* column */
 #define DRAIN_MS 10000
 #define ANSWER_MS 2000 /* how long the last answers may take to be sent */
 
@@ -34,26 +36,43 @@ struct hub {
 	bool ending, again; /* again: start anew when all is ended */
 	int argc;
 	char **argv; /* borrowed: the settings among the flags */
-	int status;
 	struct timer *grace;
 };
+
+/* One setting: its name, and beside it what it is, broken into lines of 80 columns. */
+static void print_setting(const struct setting_row *row)
+{
+	_cleanup_free_ char *text = xasprintf("%s%s%s%s", row->doc, *row->initial ? " (default " : "", row->initial,
+					      *row->initial ? ")" : "");
+	printf("  --%-*s", HELP_DOC_AT - 4, row->name);
+	int at = HELP_DOC_AT;
+	for (const char *word = text; *word;) {
+		int len = (int)strcspn(word, " ");
+		if (at > HELP_DOC_AT && at + 1 + len > HELP_WIDTH) {
+			printf("\n%*s", HELP_DOC_AT, "");
+			at = HELP_DOC_AT;
+		}
+		at += printf("%s%.*s", at > HELP_DOC_AT ? " " : "", len, word);
+		word += len + (word[len] == ' ');
+	}
+	putchar('\n');
+}
 
 static int usage(void)
 {
 	printf("dlhubd %s - the hub: publish, find and run machine-learning models\n\n"
 	       "  dlhubd --data DIR [--http ADDR:PORT] [--SETTING VALUE]...\n"
-	       "  dlhubd --check --data DIR           say whether the data folder is sound, and end\n"
-	       "  dlhubd --backup FILE --data DIR     write everything to FILE, beside a running hub too, and end\n"
-	       "  dlhubd --restore FILE --data DIR    put a backup in the place of what is there, and end\n\n"
-	       "SIGTERM ends the hub after the runs under way; SIGHUP starts it anew, with its settings read again.\n\n"
-	       "Settings come from here, from DLHUBD_SETTING in the environment (dots as underscores), and from\n"
-	       "DIR/dlhubd.conf (lines 'name = value'); the first of these wins.\n\n",
+	       "  dlhubd --check --data DIR          say whether the data is sound, and end\n"
+	       "  dlhubd --backup FILE --data DIR    write all to FILE, beside a running hub too\n"
+	       "  dlhubd --restore FILE --data DIR    put a backup in the place of what is there\n\n"
+	       "SIGTERM ends the hub after the runs under way; SIGHUP starts it anew, with its\n"
+	       "settings read again.\n\n"
+	       "Settings come from here, from the environment (DLHUBD_LIMITS_RUN_S is\n"
+	       "limits.run_s), and from DIR/dlhubd.conf (lines 'limits.run_s = 60'); the first of\n"
+	       "these wins.\n\n",
 	       DLHUB_VERSION);
-	for (int i = 0; i < SETTING_COUNT; i++) {
-		const struct setting_row *row = settings_row((enum setting)i);
-		printf("  --%-28s %s%s%s%s\n", row->name, row->doc, *row->initial ? " (default " : "", row->initial,
-		       *row->initial ? ")" : "");
-	}
+	for (int i = 0; i < SETTING_COUNT; i++)
+		print_setting(settings_row((enum setting)i));
 	printf("\nExample: dlhubd --data ~/dlhub --http 127.0.0.1:8000\n");
 	return 0;
 }
@@ -167,10 +186,30 @@ static void on_restart(void *context)
 
 /* --- what need not be done before the first request --- */
 
+static bool sandbox_required(const struct hub *hub)
+{
+	return strcmp(settings_string(hub->settings, SETTING_WORKER_SANDBOX), "require") == 0;
+}
+
+/* Before the hub listens: one that must have every wall does not serve without. */
+static enum err_code require_sandbox(struct hub *hub, struct err *err)
+{
+	char missing[256];
+	if (!sandbox_required(hub))
+		return ERR_OK;
+	hub->sandbox = sandbox_probe();
+	if (hub->sandbox == SANDBOX_ALL)
+		return ERR_OK;
+	sandbox_format(SANDBOX_ALL & ~hub->sandbox, missing, sizeof(missing));
+	err_set(err, ERR_FAILED_PRECONDITION, "worker.sandbox is 'require', and this host does not allow: %s", missing);
+	return err_advise(err, "`dlhub doctor` says how to allow it; --worker.sandbox auto serves with the rest of the walls");
+}
+
 static void probe_sandbox(void *context)
 {
 	struct hub *hub = context;
-	hub->sandbox = sandbox_probe();
+	if (!sandbox_required(hub))
+		hub->sandbox = sandbox_probe();
 }
 
 static void sandbox_probed(void *context)
@@ -185,12 +224,7 @@ static void sandbox_probed(void *context)
 		return;
 	}
 	sandbox_format(SANDBOX_ALL & ~hub->sandbox, missing, sizeof(missing));
-	log_warning("sandbox: %s; this host does not allow: %s", text, missing);
-	if (strcmp(settings_string(hub->settings, SETTING_WORKER_SANDBOX), "require") == 0) {
-		log_error("worker.sandbox is 'require': ending");
-		hub->status = err_code_exit(ERR_FAILED_PRECONDITION);
-		loop_stop(hub->loop);
-	}
+	log_warning("sandbox: %s; this host does not allow: %s; `dlhub doctor` says how to allow it", text, missing);
 }
 
 static void recover(void *context)
@@ -335,7 +369,7 @@ static void raise_open_files(void)
 static int serve(struct hub *hub)
 {
 	struct err err = ERR_INIT;
-	if (build(hub, &err) != ERR_OK) {
+	if (require_sandbox(hub, &err) != ERR_OK || build(hub, &err) != ERR_OK) {
 		int status = complain(&err);
 		err_done(&err);
 		return status;
@@ -351,7 +385,7 @@ static int serve(struct hub *hub)
 		abort();
 	loop_run(hub->loop);
 	log_info("ended");
-	return hub->status;
+	return 0;
 }
 
 /* The same program with the same flags, on the address that it had. */

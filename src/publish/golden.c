@@ -92,7 +92,8 @@ static enum err_code no_example(const struct argument *argument, struct err *err
 {
 	err_set(err, ERR_FAILED_PRECONDITION, "no example input can be made up for '" STR_FMT "' (%.*s)", STR_ARG(argument->name),
 		STR_ARG(argument->type));
-	return err_advise(err, "give one with the publish: --example-input FILE (.json or .npy), or \"golden\" in the metadata");
+	return err_advise(err, "give one with the publish: --example-input FILE (.json or .npy), or \"golden\" in the metadata; for a "
+			       "Python function, type hints (or --takes TYPE) say what it takes, and an example is made up");
 }
 
 static enum err_code make_input(const struct argument *argument, struct arena *arena, struct tensor *ret, struct err *err)
