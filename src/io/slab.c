@@ -30,6 +30,14 @@ struct slab_pool {
 	struct slab slabs[SLAB_COUNT_MAX];
 };
 
+int64_t slab_size_for(int64_t bytes)
+{
+	int64_t size = SLAB_SIZE_MIN;
+	while (size < bytes && size <= INT64_MAX / 4)
+		size *= 2;
+	return size;
+}
+
 struct slab_pool *slab_pool_create(int64_t ceiling_bytes)
 {
 	struct slab_pool *pool = NEW(struct slab_pool);

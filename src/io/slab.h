@@ -9,6 +9,9 @@
 #define SLAB_SIZE_MIN 65536u
 #define SLAB_COUNT_MAX 256u /* of one pool, and of one view: numbers run from 0 */
 
+/* Size of a slab that holds `bytes`: a power of two. */
+int64_t slab_size_for(int64_t bytes);
+
 /* Slabs that this side writes. None is given back before the pool goes, so a ceiling of twice the largest tensor keeps
  * the small ones from shutting the large ones out. RLIMIT_FSIZE bounds a slab too: file_bytes of a worker's
  * sandbox_options must be no less than the largest that it is to write. */

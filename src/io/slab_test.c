@@ -190,7 +190,16 @@ static void test_view_detaches(void **state)
 	slab_view_destroy(view);
 }
 
-TEST_MAIN(cmocka_unit_test(test_sizes_and_reuse), cmocka_unit_test(test_ceiling_and_count),
+static void test_size_for(void **state)
+{
+	assert_int_equal(slab_size_for(0), SLAB_SIZE_MIN);
+	assert_int_equal(slab_size_for(SLAB_SIZE_MIN), SLAB_SIZE_MIN);
+	assert_int_equal(slab_size_for(SLAB_SIZE_MIN + 1), 2 * SLAB_SIZE_MIN);
+	assert_int_equal(slab_size_for(100000000), 128 << 20);
+	assert_true(slab_size_for(INT64_MAX) > INT64_MAX / 4);
+}
+
+TEST_MAIN(cmocka_unit_test(test_size_for), cmocka_unit_test(test_sizes_and_reuse), cmocka_unit_test(test_ceiling_and_count),
 	  cmocka_unit_test(test_file_size_limit),
 	  cmocka_unit_test(test_what_is_written_is_seen), cmocka_unit_test(test_view_refuses),
 	  cmocka_unit_test(test_view_detaches))

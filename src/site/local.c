@@ -678,8 +678,10 @@ static enum err_code start_process(struct worker *worker, const struct worker_sp
 	_cleanup_free_ char *program = xasprintf("%s/dlhub-worker-%s", executor->programs, native ? "native" : "python");
 	char memory[24];
 	snprintf(memory, sizeof(memory), "%lld", (long long)spec->memory_bytes);
-	const char *argv[16] = { program, "--model", spec->directory, "--memory", memory };
-	size_t n = 5;
+	char output[24];
+	snprintf(output, sizeof(output), "%lld", (long long)settings_int(executor->settings, SETTING_LIMITS_OUTPUT_BYTES));
+	const char *argv[16] = { program, "--model", spec->directory, "--memory", memory, "--output-bytes", output };
+	size_t n = 7;
 	if (!native) {
 		argv[n++] = "--python";
 		argv[n++] = settings_string(executor->settings, SETTING_ENVIRONMENTS_PYTHON);

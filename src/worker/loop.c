@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -408,10 +409,20 @@ static enum err_code loop_serve(struct worker_loop *loop, struct err *err)
 	return code != ERR_OK ? code : loop_flush(loop, err);
 }
 
+/* Twice the largest slab that this process may make: so small ones never shut out a large one. */
+static int64_t largest_pool(void)
+{
+	struct rlimit largest;
+	int64_t bytes = LOOP_SLABS_DEFAULT;
+	if (getrlimit(RLIMIT_FSIZE, &largest) == 0 && largest.rlim_cur <= INT64_MAX / 2)
+		bytes = MAX(bytes, (int64_t)largest.rlim_cur);
+	return 2 * bytes;
+}
+
 int worker_loop_run(int fd, const struct worker_shim *shim, const struct worker_options *options)
 {
 	struct worker_loop *loop = NEW(struct worker_loop);
-	int64_t slab_bytes = options->slab_bytes ? options->slab_bytes : LOOP_SLABS_DEFAULT;
+	int64_t slab_bytes = options->slab_bytes ? options->slab_bytes : largest_pool();
 	struct sigaction on_term = { .sa_handler = loop_on_sigterm };
 	struct err err = ERR_INIT;
 	int status = 0;
@@ -422,7 +433,7 @@ int worker_loop_run(int fd, const struct worker_shim *shim, const struct worker_
 	buf_init(&loop->out, LOOP_OUT_MAX);
 	arena_init(&loop->arena, LOOP_ARENA_MAX);
 	loop->pool = slab_pool_create(slab_bytes);
-	loop->view = slab_view_create(slab_bytes);
+	loop->view = slab_view_create(options->slab_bytes ? options->slab_bytes : INT64_MAX); /* the hub bounds itself */
 	if (options->writable_inputs)
 		slab_view_allow_writes(loop->view);
 	sigaction(SIGTERM, &on_term, NULL);

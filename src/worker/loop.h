@@ -17,7 +17,7 @@
 
 #define WORKER_SOCKET 3 /* the descriptor that the program finds its socket at */
 #define WORKER_REPLY_DELAY_NS 200000
-#define LOOP_SLABS_DEFAULT (1ll << 30)
+#define LOOP_SLABS_DEFAULT (1ll << 30) /* largest slab of a worker that was told no size */
 
 struct worker_reply; /* the answer to one run, being made */
 struct worker_loop;  /* for worker_log() */
@@ -47,7 +47,7 @@ struct worker_shim {
 };
 
 struct worker_options {
-	int64_t slab_bytes; /* ceiling of each side's slabs; 0: LOOP_SLABS_DEFAULT */
+	int64_t slab_bytes; /* ceiling of each side's slabs; 0: twice RLIMIT_FSIZE, and what the hub likes */
 	/* Where `directory` of the LOAD document really is behind the walls of the sandbox; NULL: as it says. */
 	const char *directory;
 	/* Input tensors may be written to (the shim's own run sees it, nobody else). */

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "io/sandbox.h"
+#include "io/slab.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -12,7 +13,7 @@
 #include <sys/socket.h>
 
 static const char usage[] =
-	"usage: dlhub-worker-native --model DIR --memory BYTES [--network]\n"
+	"usage: dlhub-worker-native --model DIR --memory BYTES [--output-bytes BYTES] [--network]\n"
 	"       dlhub-worker-native --version\n"
 	"\n"
 	"Serves the ONNX file or TensorFlow SavedModel in DIR with OpenVINO. dlhubd starts it, with a Unix stream\n"
@@ -20,7 +21,7 @@ static const char usage[] =
 
 struct arguments {
 	const char *model;
-	int64_t memory_bytes;
+	int64_t memory_bytes, output_bytes;
 	bool network;
 };
 
@@ -29,6 +30,7 @@ static bool parse_arguments(int argc, char **argv, struct arguments *ret)
 	static const struct option options[] = {
 		{ "model", required_argument, NULL, 'm' },
 		{ "memory", required_argument, NULL, 'b' },
+		{ "output-bytes", required_argument, NULL, 'o' },
 		{ "network", no_argument, NULL, 'n' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
@@ -42,6 +44,11 @@ static bool parse_arguments(int argc, char **argv, struct arguments *ret)
 		} else if (c == 'b') {
 			if (!str_parse_i64(optarg, 0, INT64_MAX, &ret->memory_bytes)) {
 				fprintf(stderr, "dlhub-worker-native: --memory %s is no number of bytes\n", optarg);
+				return false;
+			}
+		} else if (c == 'o') {
+			if (!str_parse_i64(optarg, 0, INT64_MAX, &ret->output_bytes)) {
+				fprintf(stderr, "dlhub-worker-native: --output-bytes %s is no number of bytes\n", optarg);
 				return false;
 			}
 		} else if (c == 'n') {
@@ -75,7 +82,8 @@ static enum err_code enter_sandbox(const struct arguments *arguments, const char
 		.paths = paths,
 		.path_count = count,
 		.memory_bytes = arguments->memory_bytes,
-		.file_bytes = LOOP_SLABS_DEFAULT, /* a slab is a file to the kernel */
+		/* a slab is a file to the kernel */
+		.file_bytes = MAX(LOOP_SLABS_DEFAULT, slab_size_for(arguments->output_bytes)),
 		.network = arguments->network,
 	};
 	enum err_code code = sandbox_enter(&options, &parts, err);

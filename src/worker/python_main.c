@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "io/fs.h"
 #include "io/sandbox.h"
+#include "io/slab.h"
 #include "worker/loop.h"
 
 #include <errno.h>
@@ -23,7 +24,8 @@
 #define PYTHON_DEFAULT "/usr/bin/python3"
 
 static const char usage[] =
-	"usage: dlhub-worker-python --model DIR [--environment DIR] [--python FILE] --memory BYTES [--network]\n"
+	"usage: dlhub-worker-python --model DIR [--environment DIR] [--python FILE] --memory BYTES [--output-bytes BYTES]\n"
+	"                           [--network]\n"
 	"       dlhub-worker-python --inspect --model DIR [--environment DIR] [--python FILE] --metadata FILE --out FILE\n"
 	"\n"
 	"The first form serves the servable in DIR; dlhubd starts it, with a Unix stream socket as descriptor 3 that\n"
@@ -32,6 +34,7 @@ static const char usage[] =
 	"  --environment DIR  the virtual environment to run in; without it, the interpreter's own packages\n"
 	"  --python FILE      the interpreter where there is no environment (" PYTHON_DEFAULT ")\n"
 	"  --memory BYTES     how much private memory it may use (0: no limit)\n"
+	"  --output-bytes BYTES  largest output that a run may have\n"
 	"  --network          leave the network reachable\n";
 
 /* Runs the package without -m, whose search path an isolated interpreter cannot be given. */
@@ -52,7 +55,7 @@ static char *const environment[] = {
 
 struct arguments {
 	const char *model, *environment, *python, *metadata, *out;
-	int64_t memory_bytes;
+	int64_t memory_bytes, output_bytes;
 	bool network, inspect;
 };
 
@@ -61,7 +64,8 @@ static const struct option options[] = {
 	{ "python", required_argument, NULL, 'p' },   { "memory", required_argument, NULL, 'b' },
 	{ "network", no_argument, NULL, 'n' },	      { "inspect", no_argument, NULL, 'i' },
 	{ "metadata", required_argument, NULL, 'd' }, { "out", required_argument, NULL, 'o' },
-	{ "help", no_argument, NULL, 'h' },	      { 0 },
+	{ "help", no_argument, NULL, 'h' },	      { "output-bytes", required_argument, NULL, 's' },
+	{ 0 },
 };
 
 static bool take_argument(int c, struct arguments *ret)
@@ -92,6 +96,11 @@ static bool take_argument(int c, struct arguments *ret)
 		if (str_parse_i64(optarg, 0, INT64_MAX, &ret->memory_bytes))
 			return true;
 		fprintf(stderr, PROGRAM ": --memory %s is no number of bytes\n", optarg);
+		return false;
+	case 's':
+		if (str_parse_i64(optarg, 0, INT64_MAX, &ret->output_bytes))
+			return true;
+		fprintf(stderr, PROGRAM ": --output-bytes %s is no number of bytes\n", optarg);
 		return false;
 	case 'h':
 		fputs(usage, stdout);
@@ -219,7 +228,8 @@ static enum err_code enter_sandbox(const struct arguments *arguments, struct lau
 		.paths = launch->paths,
 		.path_count = count,
 		.memory_bytes = arguments->memory_bytes,
-		.file_bytes = LOOP_SLABS_DEFAULT, /* a slab is a file to the kernel */
+		/* a slab is a file to the kernel */
+		.file_bytes = MAX(LOOP_SLABS_DEFAULT, slab_size_for(arguments->output_bytes)),
 		.network = arguments->network,
 	};
 	enum err_code code = sandbox_enter(&sandbox, &parts, err);
