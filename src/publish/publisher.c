@@ -340,7 +340,7 @@ static void keep(void *context, const char *hex)
 {
 	struct kept *kept = context;
 	if (kept->count == kept->capacity) {
-		kept->capacity *= 2;
+		kept->capacity = kept->capacity ? kept->capacity * 2 : 256;
 		kept->items = xrealloc(kept->items, kept->capacity * sizeof(*kept->items));
 	}
 	if (digest_parse(hex, strlen(hex), &kept->items[kept->count]))
@@ -403,7 +403,7 @@ void publisher_begin_work(struct publisher *publisher)
 enum err_code publisher_recover(struct publisher *publisher, struct err *err)
 {
 	remove_strays(publisher);
-	struct kept kept = { .items = xcalloc(256, sizeof(struct digest)), .capacity = 256 };
+	struct kept kept = { 0 };
 	size_t removed = 0;
 	remove_trees(publisher);
 	enum err_code code = catalog_each_blob(publisher->parts.catalog, keep, &kept, err);
