@@ -25,15 +25,15 @@ fi
 # Installing nginx would start a web server on port 80: its program is enough.
 if [ -z "$nginx" ] && [ ! -x "$build/bench/nginx/usr/sbin/nginx" ]; then
 	echo "fetching Debian's nginx (0.5 MB) into $build/bench, without installing it" >&2
-	(cd "$build/bench" && apt-get -qq download nginx && dpkg-deb -x nginx_*.deb nginx)
+	(cd "$build/bench" && apt-get -qq -o APT::Sandbox::User="$(id -un)" download nginx && dpkg-deb -x nginx_*.deb nginx)
 fi
 
 venv=$build/venv-bench
 if ! cmp -s "$here/requirements.txt" "$venv/ready"; then
 	echo "installing Triton and Parsl into $venv: about 80 MB to fetch, 290 MB on disk" >&2
 	/usr/bin/python3 -m venv "$venv"
-	"$venv/bin/pip" install -q --no-deps --only-binary :all: nvidia-pytriton==0.7.0
 	"$venv/bin/pip" install -q --only-binary :all: -r "$here/requirements.txt"
+	"$venv/bin/pip" install -q --no-deps --only-binary :all: nvidia-pytriton==0.7.0
 	# Triton looks for the program that runs a Python model beside its backend; the wheel keeps one for each version.
 	triton=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pytriton/tritonserver
 	minor=$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
