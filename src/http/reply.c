@@ -26,7 +26,7 @@ void reply_error(struct request *request, const struct err *err)
 	struct buf *body = &request->reply.body;
 	buf_clear(body);
 	if (!request->id[0])
-		snprintf(request->id, sizeof(request->id), "%s-%llx", request->server->boot,
+		snprintf(request->id, sizeof(request->id), "%s-%08llx", request->server->boot,
 			 (unsigned long long)__atomic_add_fetch(&request->server->next_id, 1, __ATOMIC_RELAXED));
 	buf_puts(body, "{\"error\":");
 	buf_put_json_string(body, err_text(err), strlen(err_text(err)));

@@ -154,13 +154,13 @@ static enum err_code check_group(struct request *request, struct err *err)
 	const struct principal *principal = request->principal;
 	enum err_code code = catalog_group_owner(catalog_of(request), group, &owner, err);
 	if (code == ERR_NOT_FOUND)
-		return err_set(err, ERR_NOT_FOUND, "no group '%s'", group); /* the words of the end of this function */
+		return err_set(err, ERR_NOT_FOUND, "there is no group '%s'", group); /* the words of the end of this function */
 	if (code != ERR_OK || principal->admin || strcmp(owner, principal->user) == 0)
 		return code;
 	for (size_t i = 0; i < principal->group_count; i++)
 		if (strcmp(principal->groups[i], group) == 0)
 			return err_set(err, ERR_PERMISSION_DENIED, "only the group's creator %s may change it", owner);
-	return err_set(err, ERR_NOT_FOUND, "there is no group '%s'", group); /* the catalog's words for one that is absent */
+	return err_set(err, ERR_NOT_FOUND, "there is no group '%s'", group);
 }
 
 enum err_code handle_group(struct request *request, struct err *err)
