@@ -32,6 +32,7 @@ struct hub {
 	struct http_server *http;
 	struct signal_watch *on_term, *on_int, *on_hup;
 	char *programs;
+	struct sandbox_probe probe;
 	unsigned int sandbox;
 	bool ending, again; /* again: start anew when all is ended */
 	int argc;
@@ -209,7 +210,7 @@ static void probe_sandbox(void *context)
 {
 	struct hub *hub = context;
 	if (!sandbox_required(hub))
-		hub->sandbox = sandbox_probe();
+		hub->sandbox = sandbox_probe_finish(&hub->probe);
 }
 
 static void sandbox_probed(void *context)
@@ -369,8 +370,12 @@ static void raise_open_files(void)
 static int serve(struct hub *hub)
 {
 	struct err err = ERR_INIT;
+	if (!sandbox_required(hub))
+		sandbox_probe_start(&hub->probe);
 	if (require_sandbox(hub, &err) != ERR_OK || build(hub, &err) != ERR_OK) {
 		int status = complain(&err);
+		if (!sandbox_required(hub))
+			(void)sandbox_probe_finish(&hub->probe);
 		err_done(&err);
 		return status;
 	}

@@ -209,13 +209,15 @@ enum err_code sandbox_enter(const struct sandbox_options *options, unsigned int 
 	return code;
 }
 
-unsigned int sandbox_probe(void)
+void sandbox_probe_start(struct sandbox_probe *probe)
 {
 	int result[2];
+	*probe = (struct sandbox_probe){ -1, -1 };
 	if (pipe2(result, O_CLOEXEC) != 0)
-		return 0;
-	pid_t child = fork();
-	if (child == 0) {
+		return;
+	probe->child = fork();
+	probe->result = result[0];
+	if (probe->child == 0) {
 		unsigned int parts = 0;
 		struct sandbox_options options = { .network = false };
 		if (sandbox_enter(&options, &parts, NULL) == ERR_OK)
@@ -223,13 +225,25 @@ unsigned int sandbox_probe(void)
 		_exit(0);
 	}
 	close(result[1]);
+}
+
+unsigned int sandbox_probe_finish(struct sandbox_probe *probe)
+{
 	unsigned int parts = 0;
-	if (child > 0 && read(result[0], &parts, sizeof(parts)) != sizeof(parts))
+	if (probe->child > 0 && read(probe->result, &parts, sizeof(parts)) != sizeof(parts))
 		parts = 0;
-	close(result[0]);
-	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+	if (probe->result >= 0)
+		close(probe->result);
+	while (probe->child > 0 && waitpid(probe->child, NULL, 0) < 0 && errno == EINTR)
 		;
 	return parts;
+}
+
+unsigned int sandbox_probe(void)
+{
+	struct sandbox_probe probe;
+	sandbox_probe_start(&probe);
+	return sandbox_probe_finish(&probe);
 }
 
 void sandbox_format(unsigned int parts, char *text, size_t size)

@@ -57,7 +57,14 @@ struct sandbox_options {
  * ERR_NOT_FOUND: one of `paths` does not exist. ERR_INVALID_ARGUMENT: one is not absolute or cannot be placed.
  * ERR_FAILED_PRECONDITION: a required part is missing, and why. After an error the process must end. */
 must_check enum err_code sandbox_enter(const struct sandbox_options *options, unsigned int *ret_parts, struct err *err);
-/* Tries everything in a child process and tells what this host allows. Blocks for milliseconds. */
+/* Tries everything in a child process and tells what this host allows. Start it before the process has a second thread: the
+ * child of one that has could wait for ever for a lock that nobody gives back. Finish once, anywhere; blocks for
+ * milliseconds. sandbox_probe() is both. */
+struct sandbox_probe {
+	int child, result; /* process; where it says what it found */
+};
+void sandbox_probe_start(struct sandbox_probe *probe);
+unsigned int sandbox_probe_finish(struct sandbox_probe *probe);
 unsigned int sandbox_probe(void);
 /* "namespaces (user mount pid network ipc), seccomp, landlock, rlimits, no-new-privs" into `text`. */
 void sandbox_format(unsigned int parts, char *text, size_t size);
