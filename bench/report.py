@@ -60,13 +60,15 @@ def _machine(about: dict) -> str:
             f"load before the run {about['load_before']:.2f}; {about['seconds']} s")
 
 
+def _warnings(about: dict) -> list[str]:
+    return ["The machine was not idle before the run: take the figures with care."] if about["load_before"] > 0.5 else []
+
+
 def text(results: dict) -> str:
     table = [HEAD, *(cells(row) for row in results["rows"])]
     widths = [max(len(line[i]) for line in table) for i in range(len(HEAD))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in table]
-    lines += ["", _machine(results["machine"])]
-    if results["machine"]["load_before"] > 0.5:
-        lines.append("The machine was not idle before the run: take the figures with care.")
+    lines += ["", _machine(results["machine"]), *_warnings(results["machine"])]
     lines += [f"{name} was not measured: {why}" for name, why in results["not_measured"].items()]
     return "\n".join(lines)
 
@@ -74,5 +76,5 @@ def text(results: dict) -> str:
 def markdown(results: dict) -> str:
     lines = ["# Bench", "", HOW, "| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
     lines += ["| " + " | ".join(cells(row)) + " |" for row in results["rows"]]
-    lines += ["", f"Machine: {_machine(results['machine'])}.", "", "Command: `make bench BENCH_FLAGS=--write-docs`.", ""]
+    lines += ["", f"Machine: {_machine(results['machine'])}.", *_warnings(results["machine"]), "", "Command: `make bench BENCH_FLAGS=--write-docs`.", ""]
     return "\n".join(lines)
