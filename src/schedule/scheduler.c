@@ -8,6 +8,7 @@
 #define CREDIT_MAX 64
 #define READY_BYTES 65536 /* longer READY documents are not kept */
 #define SWEEP_MS 20
+#define STUCK_NS 100000000 /* a worker without an answer for so long is at a run, not between two */
 #define FAILED_START_NS 2000000000ll /* how long a version that could not be loaded is not tried again */
 
 struct run_queue {
@@ -22,7 +23,8 @@ struct replica {
 	struct run_queue sent; /* in the order in which it works */
 	bool ready, stopping;
 	int64_t idle_since_ns;
-	bool late; /* stopped because the run it was at passed its deadline */
+	int64_t progress_ns; /* when it last answered, or was given work while it had none */
+	bool late; /* stopped because a run that it was at passed its deadline */
 };
 
 struct replicas {
@@ -32,6 +34,7 @@ struct replicas {
 	struct servable *servable; /* borrowed of the newest run's; only used while one waits */
 	char *key;
 	struct run_queue waiting;
+	size_t alone; /* so many at the front go one at a time: a worker died that held them all */
 	struct replica *workers;
 	int64_t mean_run_ns;
 	struct err failed; /* why the last start failed */
@@ -212,10 +215,36 @@ static void on_run_done(void *context, struct worker *worker, struct run *run)
 	queue_remove(&replica->sent, run);
 	if (run->run_ns > 0)
 		set->mean_run_ns = set->mean_run_ns ? (set->mean_run_ns * 7 + run->run_ns) / 8 : run->run_ns;
+	replica->progress_ns = loop_now_ns(set->scheduler->loop);
 	if (!replica->sent.head)
-		replica->idle_since_ns = loop_now_ns(set->scheduler->loop);
+		replica->idle_since_ns = replica->progress_ns;
 	dispatch(set);
 	complete(set->scheduler, run);
+}
+
+/* A worker that had loaded is gone with these. What it had answered and not yet sent is lost with it, so with several runs
+ * nobody can tell which it was at: they are run again, one at a time, and the one that ends a worker alone is to blame. A run
+ * leaves nothing behind but in its process, so to run it again is safe. */
+static void take_back(struct replicas *set, bool late, struct run **runs, size_t count, const struct err *why)
+{
+	struct scheduler *scheduler = set->scheduler;
+	int64_t now = loop_now_ns(scheduler->loop);
+	if (count == 1 && !late) {
+		_cleanup_free_ char *text = xasprintf("the worker %s while it ran this", err_text(why));
+		log_warning("%s: %s", set->key, text);
+		fail(scheduler, runs[0], why->code, text,
+		     "its memory limit is worker.memory_bytes; the servable's owner finds more in its log");
+		return;
+	}
+	for (size_t i = count; i-- > 0;) {
+		if (late && runs[i]->deadline_ns <= now) {
+			fail(scheduler, runs[i], ERR_DEADLINE_EXCEEDED, "the run did not end before its deadline and was stopped",
+			     "give it more time (timeout_s, or parameters.timeout in microseconds)");
+			continue;
+		}
+		queue_push_front(&set->waiting, runs[i]);
+		set->alone++;
+	}
 }
 
 static void on_gone(void *context, struct worker *worker, struct run **runs, size_t count, const struct err *why)
@@ -230,8 +259,6 @@ static void on_gone(void *context, struct worker *worker, struct run **runs, siz
 	scheduler->worker_count--;
 	set->refs++; /* completing runs may drop the last servable */
 
-	for (size_t i = count; i-- > 1;) /* not begun: they go back, in order */
-		queue_push_front(&set->waiting, runs[i]);
 	if (!replica->ready) {
 		/* It could not be loaded: nobody who waits will be served by trying again at once. */
 		log_warning("%s: worker did not start: %s", set->key, err_text(why));
@@ -242,15 +269,7 @@ static void on_gone(void *context, struct worker *worker, struct run **runs, siz
 		for (struct run *run; (run = queue_pop(&set->waiting));)
 			fail(scheduler, run, why->code, err_text(why), err_hint(why));
 	} else if (count > 0) {
-		if (replica->late)
-			fail(scheduler, runs[0], ERR_DEADLINE_EXCEEDED, "the run did not end before its deadline and was stopped",
-			     "give it more time (timeout_s, or parameters.timeout in microseconds)");
-		else {
-			_cleanup_free_ char *text = xasprintf("the worker %s while it ran this", err_text(why));
-			log_warning("%s: %s", set->key, text);
-			fail(scheduler, runs[0], why->code, text,
-			     "its memory limit is worker.memory_bytes; the servable's owner finds more in its log");
-		}
+		take_back(set, replica->late, runs, count, why);
 	}
 	free(replica);
 	dispatch(set);
@@ -322,8 +341,10 @@ static size_t credit(const struct replicas *set)
 static void dispatch(struct replicas *set)
 {
 	struct scheduler *scheduler = set->scheduler;
-	size_t most = credit(set);
+	size_t most = set->alone ? 1 : credit(set);
 	bool any = false;
+	if (!set->waiting.head)
+		set->alone = 0;
 	for (struct replica *r = set->workers; r; r = r->next) {
 		any |= !r->stopping;
 		while (r->ready && !r->stopping && r->sent.count < most && set->waiting.head) {
@@ -336,7 +357,10 @@ static void dispatch(struct replicas *set)
 				continue;
 			}
 			run->worker = r->worker;
+			if (!r->sent.head)
+				r->progress_ns = run->started_ns;
 			queue_push(&r->sent, run);
+			set->alone -= set->alone > 0;
 		}
 	}
 	if (set->waiting.head && !any)
@@ -357,17 +381,16 @@ static void sweep_set(struct replicas *set, int64_t now)
 		     "the servable is busy: try again later, or give it more time");
 	}
 	for (struct replica *r = set->workers; r; r = r->next) {
-		if (!r->sent.head || r->stopping)
-			continue;
-		if (r->sent.head->deadline_ns <= now) {
-			r->stopping = r->late = true;
-			scheduler->executor->ops->stop(r->worker, true);
-			continue;
-		}
-		for (struct run *run = r->sent.head->next, *next; run; run = next) {
+		bool stuck = now - r->progress_ns > STUCK_NS;
+		for (struct run *run = r->sent.head, *next; run && !r->stopping; run = next) {
 			next = run->next;
 			if (run->deadline_ns > now)
 				continue;
+			if (run == r->sent.head || stuck) {
+				r->stopping = r->late = true;
+				scheduler->executor->ops->stop(r->worker, true);
+				break;
+			}
 			queue_remove(&r->sent, run);
 			scheduler->executor->ops->cancel(r->worker, run);
 			fail(scheduler, run, ERR_DEADLINE_EXCEEDED, "the run waited for its worker until its deadline", NULL);
