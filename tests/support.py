@@ -14,6 +14,11 @@ BUILD = pathlib.Path(os.environ.get("DLHUB_BUILD", ROOT / "build"))
 BIN = BUILD / "bin"
 
 
+def is_sanitized():
+    """Whether the programs are built with AddressSanitizer, whose own memory lifts every memory limit."""
+    return b"__asan_init" in (BIN / "dlhubd").read_bytes()
+
+
 def wait_for(condition, seconds=30, what="the condition"):
     """Polls a condition that has no event of its own (a file, a process' end)."""
     until = time.monotonic() + seconds

@@ -1,7 +1,8 @@
 #!/bin/sh
-# The unit tests, the fuzz corpora and the whole programs under clang's AddressSanitizer and UndefinedBehaviorSanitizer.
-# tools/sanitize.sh BUILD [pytest arguments]
+# The unit tests, the fuzz corpora and the whole programs under clang's AddressSanitizer and UndefinedBehaviorSanitizer:
+# tools/sanitize.sh [BUILD [pytest arguments]]. OpenVINO and the tests' Python are those of build/, where it is there.
 set -eu
+cd "$(dirname "$0")/.."
 build=${1:-build-asan}
 [ $# -eq 0 ] || shift
 command -v clang-14 >/dev/null && [ -e /usr/lib/llvm-14/lib/clang ] && dpkg-query -W -f '${Status}' libclang-rt-14-dev 2>/dev/null |
@@ -16,3 +17,7 @@ openvino=$(cd build/openvino 2>/dev/null && pwd || true)
 ninja -C "$build" >/dev/null
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 meson test -C "$build" --no-rebuild --print-errorlogs --timeout-multiplier 4
+venv=build/venv-test
+[ -x "$venv/bin/python" ] || venv=$build/venv-test
+tools/test_venv.sh "$venv"
+DLHUB_BUILD=$(cd "$build" && pwd) "$venv/bin/python" -m pytest -q -n 2 --dist loadfile --durations=5 tests/integration "$@"

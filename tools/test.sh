@@ -6,10 +6,5 @@ shift
 here=$(cd "$(dirname "$0")/.." && pwd)
 meson test -C "$build" --no-rebuild --print-errorlogs
 venv="$build/venv-test"
-if [ ! -f "$venv/ready" ] || ! cmp -s "$here/tests/requirements.txt" "$venv/ready"; then
-	echo "installing the tests' Python packages into $venv"
-	/usr/bin/python3 -m venv "$venv"
-	"$venv/bin/pip" install -q --only-binary :all: -r "$here/tests/requirements.txt"
-	cp "$here/tests/requirements.txt" "$venv/ready"
-fi
+"$here/tools/test_venv.sh" "$venv"
 DLHUB_BUILD=$(cd "$build" && pwd) "$venv/bin/python" -m pytest -q -n 2 --dist loadfile --durations=8 -c "$here/pytest.ini" --rootdir "$here" "$here/tests" "$@"

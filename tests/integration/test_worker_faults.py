@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from support import BIN, document
+from support import BIN, document, is_sanitized
 
 CODE = '''
 import ctypes, os, resource, signal, socket, time
