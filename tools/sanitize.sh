@@ -11,7 +11,7 @@ command -v clang-14 >/dev/null && [ -e /usr/lib/llvm-14/lib/clang ] && dpkg-quer
 	[ "$(id -u)" = 0 ] || sudo=sudo
 	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq -y --no-install-recommends clang-14 libclang-rt-14-dev llvm-14 >/dev/null
 }
-openvino=$(cd build/openvino 2>/dev/null && pwd || true)
+openvino=$(cd build/openvino 2>/dev/null && pwd -P || true) # as a sandbox finds it
 [ -f "$build/build.ninja" ] || CC=clang-14 CXX=clang++-14 meson setup "$build" -Db_sanitize=address,undefined \
 	-Db_lundef=false -Dbuildtype=debug -Doptimization=1 ${openvino:+-Dopenvino=$openvino} >/dev/null
 ninja -C "$build" >/dev/null

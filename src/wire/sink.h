@@ -25,6 +25,12 @@ static inline bool sink_grow(struct sink *sink, size_t more)
 		return false;
 	size_t need = sink->len + more, wanted = MAX(MAX(need, 2 * sink->capacity), (size_t)SINK_LEAST);
 	uint8_t *data = arena_grow(sink->arena, sink->data, sink->capacity, wanted);
+	/* Near the ceiling: all that is left at once, since growing by each value would copy everything each time. */
+	size_t left = sink->capacity + (sink->arena->ceiling_bytes - sink->arena->used_bytes);
+	if (!data && left > need && left < wanted) {
+		wanted = left;
+		data = arena_grow(sink->arena, sink->data, sink->capacity, wanted);
+	}
 	if (!data && wanted > need) {
 		wanted = need;
 		data = arena_grow(sink->arena, sink->data, sink->capacity, wanted);
