@@ -1,5 +1,7 @@
 #include "http/server_impl.h"
 
+#include "base/clock.h"
+
 void reply_json(struct request *request, int status, json_t *json)
 {
 	char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
@@ -13,6 +15,15 @@ void reply_json(struct request *request, int status, json_t *json)
 	}
 	free(text);
 	request->reply.status = status;
+}
+
+void reply_put_date(json_t *object, const char *key, int64_t wall_ms)
+{
+	if (!wall_ms)
+		return;
+	char date[CLOCK_RFC3339_SIZE];
+	clock_format_rfc3339(wall_ms, date);
+	json_object_set_new(object, key, json_string(date));
 }
 
 void reply_empty(struct request *request, int status)

@@ -99,6 +99,8 @@ enum after_flags {
 /* Takes the reference of `json`. */
 void reply_json(struct request *request, int status, json_t *json);
 void reply_empty(struct request *request, int status);
+/* Sets `key` to the date in RFC 3339; wall clock, 0 (not yet) leaves it out. */
+void reply_put_date(json_t *object, const char *key, int64_t wall_ms);
 /* The one shape of errors. */
 void reply_error(struct request *request, const struct err *err);
 /* The body as a JSON object; ERR_INVALID_ARGUMENT. Returned owned. */

@@ -2,7 +2,6 @@
 #include "http/server_impl.h"
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "publish/metadata.h"
 
 static struct catalog *catalog_of(struct request *request)
@@ -55,13 +54,6 @@ static enum err_code get_row(struct request *request, struct version_row *ret, s
 				   request->servable->number_text, ret, err);
 }
 
-static void put_date(json_t *object, const char *key, int64_t wall_ms)
-{
-	char date[CLOCK_RFC3339_SIZE];
-	clock_format_rfc3339(wall_ms, date);
-	json_object_set_new(object, key, json_string(date));
-}
-
 /* Own records: what was written by this program reads back. */
 static json_t *record(const char *text)
 {
@@ -77,7 +69,7 @@ static json_t *describe(struct request *request, const struct version_row *row)
 	json_object_set_new(out, "name", json_string(name));
 	json_object_set_new(out, "version", json_integer(row->number));
 	json_object_set_new(out, "digest", json_sprintf("sha256:%s", row->digest));
-	put_date(out, "published", row->published_ms);
+	reply_put_date(out, "published", row->published_ms);
 	json_object_set_new(out, "publisher", json_string(row->publisher));
 	json_object_set(out, "datacite", json_object_get(description, "datacite"));
 	json_object_set(out, "dlhub", json_object_get(description, "dlhub"));
@@ -125,7 +117,7 @@ enum err_code handle_versions(struct request *request, struct err *err)
 	for (size_t i = 0; i < count; i++) {
 		json_t *item = json_pack("{s:I, s:s}", "version", (json_int_t)rows[i].number, "publisher", rows[i].publisher);
 		json_object_set_new(item, "digest", json_sprintf("sha256:%s", rows[i].digest));
-		put_date(item, "published", rows[i].published_ms);
+		reply_put_date(item, "published", rows[i].published_ms);
 		json_array_append_new(list, item);
 		version_row_done(&rows[i]);
 	}

@@ -2,21 +2,11 @@
 #include "http/server_impl.h"
 
 #include "base/alloc.h"
-#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static void put_date(json_t *object, const char *key, int64_t wall_ms)
-{
-	if (!wall_ms)
-		return;
-	char date[CLOCK_RFC3339_SIZE];
-	clock_format_rfc3339(wall_ms, date);
-	json_object_set_new(object, key, json_string(date));
-}
 
 static void put_document(json_t *object, const char *key, const char *text)
 {
@@ -30,9 +20,9 @@ static json_t *task_json(const struct task_row *row)
 	json_t *task = json_pack("{s:s, s:s, s:s, s:s, s:f, s:s}", "task_id", row->id, "kind", row->kind, "status", row->status,
 				 "stage", row->stage ? row->stage : "", "progress", row->progress, "servable",
 				 row->subject ? row->subject : "");
-	put_date(task, "created", row->created_ms);
-	put_date(task, "started", row->started_ms);
-	put_date(task, "ended", row->ended_ms);
+	reply_put_date(task, "created", row->created_ms);
+	reply_put_date(task, "started", row->started_ms);
+	reply_put_date(task, "ended", row->ended_ms);
 	put_document(task, "result", row->result);
 	put_document(task, "error", row->error);
 	return task;
