@@ -1,4 +1,4 @@
-/* publish/job.h - one publish under way: a walk along the table of steps in job.c. Serving loop. */
+/* publish/job.h - one publish under way: a walk along the steps of steps.h. Serving loop. */
 #pragma once
 
 #include "publish/metadata.h"
@@ -49,7 +49,5 @@ void job_free(struct job *job);
 /* publisher.c */
 void job_finished(struct job *job);
 
-/* publish/store.c, on the pool: files into blobs, the manifest, and the read-only tree that workers see. */
-must_check enum err_code store_version(struct job *job, struct err *err);
 /* A line of the build log. */
 void job_log(struct job *job, const char *fmt, ...) _printf_(2, 3);

@@ -1,5 +1,5 @@
 /* From unpacked files to a version: blobs, the canonical manifest, its digest, and the tree that workers see. */
-#include "publish/job.h"
+#include "publish/steps.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -81,7 +81,7 @@ static json_t *serving_record(struct job *job)
 	return record;
 }
 
-enum err_code store_version(struct job *job, struct err *err)
+static enum err_code store_version(struct job *job, struct err *err)
 {
 	_cleanup_free_ char *root = xasprintf("%s/files", job->folder);
 	struct walk walk = { job, root };
@@ -114,3 +114,5 @@ enum err_code store_version(struct job *job, struct err *err)
 	code = access_list_parse(row->owner, access, &row->access, err);
 	return code == ERR_OK ? make_tree(job, row->digest, err) : code;
 }
+
+const struct step step_store = { .stage = "storing", .progress = 0.75, .work = store_version };

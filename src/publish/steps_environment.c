@@ -1,0 +1,118 @@
+/* The Python environment: which one, made where it is not there yet, and its lock. */
+#include "publish/steps.h"
+
+#include "base/alloc.h"
+#include "io/fs.h"
+
+#include <unistd.h>
+
+#define ENVIRONMENT_FILE "dlhub-environment.json"
+
+/* Which environment, by digest of what it is made from. */
+static enum err_code work_choose_environment(struct job *job, struct err *err)
+{
+	if (strcmp(json_path_string(job->inspected, "engine") ?: "python", "openvino") == 0) {
+		job->environment[0] = '\0';
+		return ERR_OK;
+	}
+	const char *python = settings_string(job_settings(job), SETTING_ENVIRONMENTS_PYTHON);
+	json_t *requirements = json_object_get(job->inspected, "requirements"), *line;
+	_cleanup_json_ json_t *key = json_pack("{s:s, s:O?, s:O?, s:s}", "python", python, "requirements", requirements,
+					       "system_packages", json_object_get(job->inspected, "system_packages"), "index",
+					       settings_string(job_settings(job), SETTING_ENVIRONMENTS_INDEX));
+	_cleanup_free_ char *text = json_canonical(key), *path = job_path(job, "requirements.txt");
+	struct digest digest;
+	sha256(text, strlen(text), &digest);
+	digest_format(&digest, job->environment);
+	struct buf lines;
+	buf_init(&lines, 1 << 20);
+	size_t i;
+	json_array_foreach(requirements, i, line)
+		buf_printf(&lines, "%s\n", json_string_value(line) ?: "");
+	enum err_code code = fs_write_durable(path, lines.data ? lines.data : "", lines.len, 0600, err);
+	buf_done(&lines);
+	return code;
+}
+
+char *job_environment_path(const struct job *job, const char *file)
+{
+	return xasprintf("%s/environments/%s%s%s", job->publisher->parts.data, job->environment, *file ? "/" : "", file);
+}
+
+static bool no_environment(struct job *job)
+{
+	if (!*job->environment)
+		return true;
+	_cleanup_free_ char *marker = job_environment_path(job, ENVIRONMENT_FILE);
+	if (!fs_exists(marker))
+		return false;
+	job_log(job, "environment %.12s is there already", job->environment);
+	return true;
+}
+
+static void command_environment(struct job *job, const char **argv, char **owned)
+{
+	const char *index = settings_string(job_settings(job), SETTING_ENVIRONMENTS_INDEX);
+	const char *args[] = { own(owned, xasprintf("%s/dlhub-build", job->publisher->parts.programs)),
+			       "environment",
+			       "--requirements",
+			       own(owned, job_path(job, "requirements.txt")),
+			       "--python",
+			       settings_string(job_settings(job), SETTING_ENVIRONMENTS_PYTHON),
+			       "--into",
+			       own(owned, job_environment_path(job, "")),
+			       NULL,
+			       NULL,
+			       NULL,
+			       NULL };
+	size_t n = 8;
+	if (json_is_true(json_object_get(job->inspected, "system_packages")))
+		args[n++] = "--system-packages";
+	if (*index) {
+		args[n++] = "--index";
+		args[n++] = index;
+	}
+	memcpy(argv, args, sizeof(args));
+}
+
+static bool no_lock(struct job *job)
+{
+	return !*job->environment;
+}
+
+static enum err_code work_lock(struct job *job, struct err *err)
+{
+	_cleanup_free_ char *marker = job_environment_path(job, ENVIRONMENT_FILE);
+	json_decref(job->lock);
+	job->lock = NULL;
+	return job_read_document(marker, &job->lock, err);
+}
+
+/* How this machine reaches its package index: for pip alone, which runs no model's code. Returned owned; the texts
+ * are borrowed of the process. */
+static const char **pip_environment(void)
+{
+	static const char *const passed[] = { "HOME=", "PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE=", "http_proxy=", "https_proxy=",
+					      "all_proxy=", "no_proxy=", "HTTP_PROXY=", "HTTPS_PROXY=", "ALL_PROXY=", "NO_PROXY=" };
+	size_t count = 0, n = 0;
+	while (environ[count])
+		count++;
+	const char **list = xcalloc(count + 3, sizeof(*list));
+	list[n++] = "PATH=/usr/local/bin:/usr/bin:/bin";
+	list[n++] = "LANG=C.UTF-8";
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < ARRAY_SIZE(passed); k++)
+			if (str_starts(environ[i], passed[k]))
+				list[n++] = environ[i];
+	return list;
+}
+
+const struct step step_choose_environment = { .stage = "choosing the environment",
+					      .progress = 0.20,
+					      .work = work_choose_environment };
+const struct step step_install = { .stage = "installing packages",
+				   .progress = 0.25,
+				   .skip = no_environment,
+				   .command = command_environment,
+				   .environment = pip_environment };
+const struct step step_read_lock = { .stage = "reading what was installed", .progress = 0.60, .skip = no_lock, .work = work_lock };
