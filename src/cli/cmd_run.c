@@ -7,7 +7,7 @@
 #include "cli/run_input.h"
 #include "client/convert.h"
 #include "client/infer.h"
-#include "client/npy.h"
+#include "wire/npy.h"
 
 #include <errno.h>
 #include <fcntl.h>

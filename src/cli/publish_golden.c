@@ -6,7 +6,7 @@
 #include "cli/out.h"
 #include "cli/publish_document.h"
 #include "client/convert.h"
-#include "client/npy.h"
+#include "wire/npy.h"
 #include "io/fs.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
 #include "base/str.h"
 #include "cli/out.h"
 #include "client/convert.h"
-#include "client/npy.h"
+#include "wire/npy.h"
 #include "io/fs.h"
 
 #define INPUT_DEPTH 512

@@ -43,6 +43,8 @@ struct run_parser *oip_parser_create(struct arena *arena, const struct method *m
  * object keyed by the arguments' names, a file as {"content": base64, "name"?}, anything else as itself. The
  * key "python" (a jsonpickle string of the first SDK) is refused with a message that says what to send. */
 struct run_parser *dlhub_parser_create(struct arena *arena, const struct method *method, int json_depth);
+/* A body that is the method's one input as a .npy file (wire/npy.h). */
+struct run_parser *npy_parser_create(struct arena *arena, const struct method *method, int json_depth);
 /* The body may have "method": the name of another method of `signature` (borrowed as `method` is). Before feeding. */
 void dlhub_parser_allow_methods(struct run_parser *parser, const struct signature *signature);
 

@@ -1,4 +1,4 @@
-/* client/npy.h - numpy's file format (.npy, versions 1 to 3) to and from a tensor.
+/* wire/npy.h - numpy's file format (.npy, versions 1 to 3) to and from a tensor.
  *
  * Either byte order and either memory order are read. Strings ('S', 'U') become BYTES. Refused, with the reason:
  * Python objects (they are pickles: reading one runs code), records, complex numbers, dates. */

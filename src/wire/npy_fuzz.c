@@ -1,6 +1,6 @@
 /* Any bytes as a .npy file: what is accepted must be a sound tensor and survive being written and read again. */
 #include "base/alloc.h"
-#include "client/npy.h"
+#include "wire/npy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

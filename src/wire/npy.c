@@ -1,4 +1,4 @@
-#include "client/npy.h"
+#include "wire/npy.h"
 
 #define MAGIC	  "\x93NUMPY"
 #define MAGIC_LEN 6

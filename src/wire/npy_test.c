@@ -1,7 +1,7 @@
 #include "base/test.h"
 
 #include "base/alloc.h"
-#include "client/npy.h"
+#include "wire/npy.h"
 
 /* A file of version 1 with this header and data. */
 static size_t file_of(uint8_t *file, const char *header, const void *data, size_t len)
