@@ -1,18 +1,7 @@
 /* The head of a request: framing, route, who is it, which version, may they. In this order, once, before any body byte. */
 #include "http/server_impl.h"
 
-#include "base/alloc.h"
-#include "base/clock.h"
-
 #include <strings.h>
-
-#define TOKEN_CACHE_MS 60000
-
-struct known_token {
-	const struct principal *principal;
-	int64_t expires_ms; /* wall clock; 0: never */
-	int64_t until_ms;   /* monotonic: looked up again after */
-};
 
 struct framing {
 	struct request *request;
@@ -103,157 +92,57 @@ static enum err_code check_framing(struct request *request, struct err *err)
 	return ERR_OK;
 }
 
-/* --- who --- */
+/* --- who, which version, may they: asked of schedule/lookup.h --- */
 
-void head_drop_token(void *context, void *value)
-{
-	struct known_token *known = value;
-	principal_unref(known->principal);
-	free(known);
-}
-
-static enum err_code read_bearer(struct request *request, bool *ret_given, struct err *err)
+/* The text behind "Bearer "; empty without the header. */
+static enum err_code read_bearer(const struct request *request, struct str *ret, struct err *err)
 {
 	const char *text = request->authorization;
-	*ret_given = text != NULL;
+	*ret = (struct str){ "", 0 };
 	if (!text)
 		return ERR_OK;
-	if (strncasecmp(text, "Bearer ", 7) != 0) {
-		err_set(err, ERR_UNAUTHENTICATED, "the Authorization header is not of the form 'Bearer TOKEN'");
-		return ERR_UNAUTHENTICATED;
-	}
+	if (strncasecmp(text, "Bearer ", 7) != 0)
+		return err_set(err, ERR_UNAUTHENTICATED, "the Authorization header is not of the form 'Bearer TOKEN'");
 	text += 7 + strspn(text + 7, " ");
-	sha256(text, strlen(text), &request->token);
+	if (!*text)
+		return err_set(err, ERR_UNAUTHENTICATED, "the Authorization header has no token behind 'Bearer'");
+	*ret = str_of(text);
 	return ERR_OK;
 }
 
-static struct str token_key(const struct request *request)
+static void go_on(struct request *request, const struct err *err)
 {
-	return (struct str){ (const char *)request->token.bytes, SHA256_BYTES };
-}
-
-static bool known_principal(struct request *request)
-{
-	struct known_token *known = cache_get(request->server->tokens, token_key(request));
-	if (!known)
-		return false;
-	if (known->until_ms < loop_now_ns(request->server->parts.loop) / 1000000 ||
-	    (known->expires_ms && known->expires_ms <= clock_wall_ms())) {
-		cache_remove(request->server->tokens, token_key(request));
-		return false;
+	request->server->pending--;
+	if (err->code != ERR_OK) {
+		err_set(&request->lookup, err->code, "%s", err_text(err));
+		if (err_hint(err))
+			err_advise(&request->lookup, "%s", err_hint(err));
 	}
-	request->principal = principal_ref(known->principal);
-	return true;
-}
-
-struct lookup {
-	struct request *request;
-	bool token;
-	uint64_t forgotten; /* the server's when it began: what was read before a change is not kept after it */
-	struct known_token *known;
-	struct servable *servable;
-	struct err err;
-};
-
-/* --- which version --- */
-
-void head_drop_servable(void *context, void *value)
-{
-	servable_unref(value);
-}
-
-/* OWNER/NAME@VERSION */
-static struct str servable_key(const struct request *request, char *text, size_t size)
-{
-	const struct str *params = request->params;
-	const struct str pieces[] = { params[0], STR("/"), params[1], STR("@"),
-				      request->route->version_param ? params[request->route->version_param] : STR("") };
-	size_t len = 0;
-	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
-		size_t piece = MIN(pieces[i].len, size - len);
-		memcpy(text + len, pieces[i].data, piece);
-		len += piece;
-	}
-	return (struct str){ text, len };
-}
-
-static void look_up(void *context)
-{
-	struct lookup *lookup = context;
-	struct request *request = lookup->request;
-	const struct http_parts *parts = &request->server->parts;
-	if (lookup->token) {
-		lookup->known = NEW(struct known_token);
-		if (catalog_principal_of_token(parts->catalog, &request->token, &lookup->known->principal,
-					       &lookup->known->expires_ms, &lookup->err) != ERR_OK) {
-			free(lookup->known);
-			lookup->known = NULL;
-		}
-		return;
-	}
-	struct version_row row = { 0 };
-	const char *version = request->route->version_param ? request->param_text[request->route->version_param] : NULL;
-	if (catalog_version_get(parts->catalog, request->param_text[0], request->param_text[1], version, &row, &lookup->err) !=
-	    ERR_OK)
-		return;
-	if (access_decide(request->principal, &row.access, RIGHT_DISCOVER) == DECISION_ABSENT)
-		err_set(&lookup->err, ERR_NOT_FOUND, "absent");
-	else
-		(void)!servable_create(&row, parts->data, parts->settings, &lookup->servable, &lookup->err);
-	version_row_done(&row);
-}
-
-static void looked_up(void *context)
-{
-	struct lookup *lookup = context;
-	struct request *request = lookup->request;
-	struct http_server *server = request->server;
-	server->pending--;
-	if (lookup->known) {
-		lookup->known->until_ms = loop_now_ns(server->parts.loop) / 1000000 + TOKEN_CACHE_MS;
-		request->principal = principal_ref(lookup->known->principal);
-		if (lookup->forgotten == server->forgotten)
-			cache_put(server->tokens, token_key(request), lookup->known);
-		else
-			head_drop_token(NULL, lookup->known);
-	}
-	if (lookup->servable) {
-		char text[512];
-		request->servable = servable_ref(lookup->servable);
-		if (lookup->forgotten == server->forgotten)
-			cache_put(server->routes, servable_key(request, text, sizeof(text)), lookup->servable);
-		else
-			servable_unref(lookup->servable);
-	}
-	err_move(&request->lookup, &lookup->err);
-	free(lookup);
 	request_resume(request);
 }
 
-static bool start_lookup(struct request *request, bool token)
+static void on_principal(void *context, const struct principal *principal, const struct err *err)
 {
-	struct lookup *lookup = NEW(struct lookup);
-	lookup->request = request;
-	lookup->token = token;
-	lookup->forgotten = request->server->forgotten;
-	lookup->err = ERR_INIT;
-	if (!pool_submit(request->server->parts.loop, LANE_CATALOG, look_up, looked_up, lookup)) {
-		free(lookup);
-		return false;
-	}
-	request->server->pending++;
-	request_suspend(request);
-	return true;
+	struct request *request = context;
+	request->principal = principal ? principal_ref(principal) : NULL;
+	go_on(request, err);
 }
 
-/* --- may they --- */
-
-static enum err_code not_found(struct request *request, struct err *err)
+static void on_servable(void *context, struct servable *servable, const struct err *err)
 {
-	const char *version = request->route->version_param ? request->param_text[request->route->version_param] : NULL;
-	return err_set(err, ERR_NOT_FOUND, "no servable %s/%s%s%s that you may see%s", request->param_text[0],
-		       request->param_text[1], version ? " version " : "", version ?: "",
-		       request->principal->user ? "" : ", or sign in");
+	struct request *request = context;
+	request->servable = servable ? servable_ref(servable) : NULL;
+	go_on(request, err);
+}
+
+/* false: suspended until the answer is there. */
+static bool settle(struct request *request, enum lookup_state state)
+{
+	if (state == LOOKUP_DONE)
+		return true;
+	request->server->pending++;
+	request_suspend(request);
+	return false;
 }
 
 static enum err_code decide(struct request *request, struct err *err)
@@ -275,16 +164,7 @@ static enum err_code decide(struct request *request, struct err *err)
 			       err_set(err, ERR_PERMISSION_DENIED, "this is for administrators") :
 			       ERR_OK;
 	default:
-		break;
-	}
-	switch (access_decide(request->principal, &request->servable->access, rights[access])) {
-	case DECISION_ALLOW:
-		return ERR_OK;
-	case DECISION_ABSENT:
-		return not_found(request, err);
-	default:
-		return err_set(err, ERR_PERMISSION_DENIED, "you may see %s/%s, but its owner does not let you do this",
-			       request->param_text[0], request->param_text[1]);
+		return lookup_decide(request->principal, request->servable, rights[access], err);
 	}
 }
 
@@ -343,50 +223,34 @@ static enum err_code first_look(struct request *request, const char *method, con
 	return code == ERR_OK ? check_body_type(request, err) : code;
 }
 
-/* 1: go on; 0: suspended. */
-static int identify(struct request *request, struct err *err)
+/* false: suspended. */
+static bool identify(struct request *request, struct err *err)
 {
+	struct str token;
 	if (request->principal)
-		return 1;
+		return true;
 	if (request->lookup.code != ERR_OK) {
 		err_move(err, &request->lookup);
-		return 1;
+		return true;
 	}
-	bool given;
-	if (read_bearer(request, &given, err) != ERR_OK)
-		return 1;
-	if (!given) {
-		request->principal = principal_anonymous();
-		return 1;
-	}
-	if (known_principal(request))
-		return 1;
-	if (start_lookup(request, true))
-		return 0;
-	return err_set(err, ERR_UNAVAILABLE, "the hub is busy: no place to look the token up") != ERR_OK;
+	if (read_bearer(request, &token, err) != ERR_OK)
+		return true;
+	return settle(request, lookup_principal(request->server->parts.lookup, token, &request->principal, on_principal, request,
+						err));
 }
 
-static int resolve(struct request *request, struct err *err)
+static bool resolve(struct request *request, struct err *err)
 {
 	if (request->route->access < ACCESS_DISCOVER || request->servable)
-		return 1;
-	char text[512];
-	struct servable *known = cache_get(request->server->routes, servable_key(request, text, sizeof(text)));
-	/* One that the caller may not see is looked up like one that is not there: their times tell nothing. */
-	if (known && access_decide(request->principal, &known->access, RIGHT_DISCOVER) != DECISION_ABSENT) {
-		request->servable = servable_ref(known);
-		return 1;
-	}
-	if (request->lookup.code == ERR_OK) {
-		if (start_lookup(request, false))
-			return 0;
-		return err_set(err, ERR_UNAVAILABLE, "the hub is busy: no place to look the servable up") != ERR_OK;
-	}
-	if (request->lookup.code == ERR_NOT_FOUND)
-		not_found(request, err); /* the same words as for one that may not be seen */
-	else
+		return true;
+	if (request->lookup.code != ERR_OK) {
 		err_move(err, &request->lookup);
-	return 1;
+		return true;
+	}
+	int at = request->route->version_param;
+	return settle(request, lookup_servable(request->server->parts.lookup, request->principal, request->params[0],
+					       request->params[1], at ? request->params[at] : STR(""), &request->servable,
+					       on_servable, request, err));
 }
 
 bool head_advance(struct request *request, const char *method, const char *url)
@@ -397,11 +261,11 @@ bool head_advance(struct request *request, const char *method, const char *url)
 		if (first_look(request, method, url, &err) != ERR_OK)
 			goto done;
 	}
-	if (identify(request, &err) == 0)
+	if (!identify(request, &err))
 		return false;
 	if (err.code != ERR_OK)
 		goto done;
-	if (resolve(request, &err) == 0)
+	if (!resolve(request, &err))
 		return false;
 	if (err.code == ERR_OK)
 		(void)!decide(request, &err);

@@ -67,7 +67,6 @@ struct request {
 	/* who and what */
 	bool head_checked;
 	const struct principal *principal; /* shared (ref) */
-	struct digest token;
 	struct servable *servable; /* shared (ref); routes that need one */
 	struct err lookup; /* why there is no principal or servable */
 	/* body */

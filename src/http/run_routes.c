@@ -175,11 +175,8 @@ static enum err_code write_run(struct request *request, struct run *run, struct 
 	return ERR_OK;
 }
 
-static void on_run_done(void *context, struct run *run)
+static void answer(struct request *request, struct run *run)
 {
-	struct request *request = context;
-	struct http_server *server = request->server;
-	server->pending--;
 	struct err err = ERR_INIT;
 	if (run->err.code != ERR_OK)
 		err_move(&err, &run->err);
@@ -200,6 +197,13 @@ static void on_run_done(void *context, struct run *run)
 		}
 	}
 	err_done(&err);
+}
+
+static void on_run_done(void *context, struct run *run)
+{
+	struct request *request = context;
+	request->server->pending--;
+	answer(request, run);
 	request_complete(request);
 }
 
@@ -208,6 +212,7 @@ void run_finish(struct request *request)
 	struct run *run = request->run;
 	const struct http_parts *parts = &request->server->parts;
 	struct err err = ERR_INIT;
+	bool done = false;
 	if (run_parser_finish(request->parser, &run->request, &err) == ERR_OK) {
 		run->method = run->request.method;
 		if (run->request.asynchronous)
@@ -222,11 +227,16 @@ void run_finish(struct request *request)
 		run->deadline_ns = loop_now_ns(parts->loop) + limit_us * 1000;
 		run->on_done = on_run_done;
 		run->context = request;
-		(void)!scheduler_submit(parts->scheduler, run, &err);
+		(void)!run_path_submit(parts->runs, run, &done, &err);
 	}
 	if (err.code != ERR_OK) {
 		reply_error(request, &err);
 		err_done(&err);
+		request->phase = PHASE_REPLY;
+		return;
+	}
+	if (done) {
+		answer(request, run);
 		request->phase = PHASE_REPLY;
 		return;
 	}
@@ -247,5 +257,5 @@ void run_give_up(struct request *request)
 	request->server->pending--;
 	run->on_done = on_forsaken_done;
 	run->context = NULL;
-	scheduler_give_up(request->server->parts.scheduler, run);
+	run_path_give_up(request->server->parts.runs, run);
 }

@@ -299,9 +299,9 @@ static void handler_done(void *context)
 	struct http_server *server = request->server;
 	server->pending--;
 	if (request->after & AFTER_FORGET_TOKENS)
-		http_server_forget_tokens(server);
+		lookup_forget_tokens(server->parts.lookup);
 	if (request->after & AFTER_FORGET_SERVABLE)
-		http_server_forget_servable(server, request->param_text[0], request->param_text[1]);
+		lookup_forget_servable(server->parts.lookup, request->param_text[0], request->param_text[1]);
 	if (request->after & AFTER_PUBLISH)
 		publisher_wake(server->parts.publisher);
 	request->after = 0;
@@ -476,8 +476,6 @@ enum err_code http_server_start(const struct http_parts *parts, struct http_serv
 	_cleanup_free_ char *boot = random_hex(4);
 	str_copy(server->boot, sizeof(server->boot), boot);
 	server->started_ms = loop_now_ns(parts->loop) / 1000000;
-	server->routes = cache_create((size_t)settings_int(settings, SETTING_LIMITS_ROUTE_CACHE), head_drop_servable, NULL);
-	server->tokens = cache_create((size_t)settings_int(settings, SETTING_LIMITS_TOKEN_CACHE), head_drop_token, NULL);
 	server->hook = hook_create_before_wait(parts->loop, on_before_wait, server);
 	server->housekeeping = timer_create_on(parts->loop, on_housekeeping, server);
 	timer_start(server->housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
@@ -535,32 +533,5 @@ void http_server_stop(struct http_server *server)
 	timer_close(server->housekeeping);
 	MHD_stop_daemon(server->daemon);
 	linger_end_all(server);
-	cache_destroy(server->routes);
-	cache_destroy(server->tokens);
 	free(server);
-}
-
-static bool is_servable(void *context, struct str key, void *value)
-{
-	const struct str *prefix = context;
-	return key.len >= prefix->len && memcmp(key.data, prefix->data, prefix->len) == 0;
-}
-
-void http_server_forget_servable(struct http_server *server, const char *owner, const char *name)
-{
-	_cleanup_free_ char *text = xasprintf("%s/%s@", owner, name);
-	struct str prefix = str_of(text);
-	server->forgotten++;
-	cache_remove_if(server->routes, is_servable, &prefix);
-}
-
-static bool always(void *context, struct str key, void *value)
-{
-	return true;
-}
-
-void http_server_forget_tokens(struct http_server *server)
-{
-	server->forgotten++;
-	cache_remove_if(server->tokens, always, NULL);
 }

@@ -8,7 +8,7 @@
 #include "catalog/catalog.h"
 #include "io/loop.h"
 #include "publish/publish.h"
-#include "schedule/scheduler.h"
+#include "schedule/run_path.h"
 
 struct http_server;
 
@@ -19,6 +19,9 @@ struct http_parts { /* all borrowed, must outlive the server */
 	struct catalog *catalog;
 	struct blob_store *blobs;
 	struct scheduler *scheduler;
+	struct lookup *lookup;
+	struct run_path *runs;
+	struct statistics *statistics;
 	struct publisher *publisher;
 };
 
@@ -36,8 +39,5 @@ void http_server_finish(struct http_server *server, loop_fn done, void *context)
 size_t http_server_pending(const struct http_server *server);
 void http_server_stop(struct http_server *server);
 
-/* The routing row or the tokens have changed (loop thread). */
-void http_server_forget_servable(struct http_server *server, const char *owner, const char *name);
-void http_server_forget_tokens(struct http_server *server);
 /* A task has changed: wakes those who wait for it. */
 void http_server_task_changed(struct http_server *server, const char *task);

@@ -1,7 +1,6 @@
 /* http/server_impl.h - the server's inside, for the files of this folder. */
 #pragma once
 
-#include "base/cache.h"
 #include "http/route.h"
 
 struct http_server {
@@ -22,9 +21,6 @@ struct http_server {
 	bool ended;  /* the parts are going: nothing new is begun */
 	int64_t started_ms;
 	unsigned int sandbox;
-	struct cache *routes; /* "owner/name[@version]" → struct servable */
-	struct cache *tokens; /* SHA-256 of a token → struct known_token */
-	uint64_t forgotten;   /* how often something was taken out of them because it changed */
 	struct request *waiters; /* long polls of tasks */
 	struct request *suspended; /* those whose client may leave while they wait */
 	struct request *paused; /* those that gave the turn to others in the middle of their body */
@@ -35,8 +31,6 @@ struct http_server {
 
 /* http/head.c: everything that is decided before the first body byte. Returns false when it waits for the pool. */
 bool head_advance(struct request *request, const char *method, const char *url);
-void head_drop_servable(void *context, void *value);
-void head_drop_token(void *context, void *value);
 
 /* http/publish_routes.c */
 enum err_code upload_begin(struct request *request, struct err *err);

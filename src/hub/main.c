@@ -28,6 +28,9 @@ struct hub {
 	struct loop *loop;
 	struct executor *executor;
 	struct scheduler *scheduler;
+	struct lookup *lookup;
+	struct statistics *statistics;
+	struct run_path *runs;
 	struct publisher *publisher;
 	struct http_server *http;
 	struct signal_watch *on_term, *on_int, *on_hup;
@@ -133,8 +136,7 @@ static void on_task(void *context, const char *task)
 static void on_visible(void *context, const char *owner, const char *name)
 {
 	struct hub *hub = context;
-	if (hub->http)
-		http_server_forget_servable(hub->http, owner, name);
+	lookup_forget_servable(hub->lookup, owner, name);
 }
 
 static void on_answered(void *context)
@@ -269,6 +271,13 @@ static enum err_code build(struct hub *hub, struct err *err)
 	hub->programs = find_programs(hub->settings);
 	hub->executor = local_executor_create(hub->loop, hub->settings, hub->programs);
 	hub->scheduler = scheduler_create(hub->loop, hub->settings, hub->executor);
+	hub->lookup = lookup_create(hub->loop, hub->settings, hub->catalog, hub->data.path);
+	hub->statistics = statistics_create((size_t)settings_int(hub->settings, SETTING_LIMITS_ROUTE_CACHE));
+	hub->runs = run_path_create(&(struct run_path_parts){ .loop = hub->loop,
+							      .settings = hub->settings,
+							      .scheduler = hub->scheduler,
+							      .lookup = hub->lookup,
+							      .statistics = hub->statistics });
 	hub->publisher = publisher_create(&(struct publisher_parts){ .loop = hub->loop,
 								     .settings = hub->settings,
 								     .data = hub->data.path,
@@ -276,6 +285,7 @@ static enum err_code build(struct hub *hub, struct err *err)
 								     .catalog = hub->catalog,
 								     .blobs = hub->blobs,
 								     .scheduler = hub->scheduler,
+								     .runs = hub->runs,
 								     .on_task = on_task,
 								     .on_visible = on_visible,
 								     .context = hub });
@@ -285,6 +295,9 @@ static enum err_code build(struct hub *hub, struct err *err)
 						       .catalog = hub->catalog,
 						       .blobs = hub->blobs,
 						       .scheduler = hub->scheduler,
+						       .lookup = hub->lookup,
+						       .runs = hub->runs,
+						       .statistics = hub->statistics,
 						       .publisher = hub->publisher },
 				 &hub->http, err);
 }
@@ -297,6 +310,9 @@ static void teardown(struct hub *hub)
 	scheduler_destroy(hub->scheduler); /* completes what waits, so that connections can be answered */
 	http_server_stop(hub->http);
 	hub->http = NULL;
+	run_path_destroy(hub->runs);
+	lookup_destroy(hub->lookup);
+	statistics_destroy(hub->statistics);
 	local_executor_destroy(hub->executor);
 	signal_watch_close(hub->on_term);
 	signal_watch_close(hub->on_int);

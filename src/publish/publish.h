@@ -9,7 +9,7 @@
 #include "blob/blob.h"
 #include "catalog/catalog.h"
 #include "io/loop.h"
-#include "schedule/scheduler.h"
+#include "schedule/run_path.h"
 
 struct publisher;
 
@@ -21,6 +21,7 @@ struct publisher_parts { /* all borrowed, must outlive the publisher */
 	struct catalog *catalog;
 	struct blob_store *blobs;
 	struct scheduler *scheduler;
+	struct run_path *runs;
 	/* On the loop: the task's row has changed; a version became visible. */
 	void (*on_task)(void *context, const char *task);
 	void (*on_visible)(void *context, const char *owner, const char *name);

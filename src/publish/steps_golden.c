@@ -99,10 +99,12 @@ static void begin_golden(struct job *job)
 	run->principal = principal_anonymous();
 	run->on_done = on_golden_run;
 	run->context = job;
+	run->bypass_memo = true; /* it is to be run, here and now */
+	bool done;
 	int64_t limit_s = settings_int(parts->settings, SETTING_LIMITS_RUN_S) + settings_int(parts->settings, SETTING_LIMITS_START_S);
 	run->deadline_ns = loop_now_ns(parts->loop) + limit_s * 1000000000;
 	if (golden_request(golden_of(job), run, depth, err) != ERR_OK ||
-	    scheduler_submit(parts->scheduler, run, err) != ERR_OK) {
+	    run_path_submit(parts->runs, run, &done, err) != ERR_OK) {
 		run_destroy(run);
 		job->run = NULL;
 		job_step_failed(job);

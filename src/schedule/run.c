@@ -20,3 +20,15 @@ void run_destroy(struct run *run)
 	arena_done(&run->arena);
 	free(run);
 }
+
+const char *batch_cut_name(enum batch_cut cut)
+{
+	static const char *const names[] = { "none", "alone", "empty", "full", "delay", "unlike", "isolated" };
+	return names[cut];
+}
+
+const char *memo_state_name(enum memo_state state)
+{
+	static const char *const names[] = { "off", "miss", "hit", "joined" };
+	return names[state];
+}

@@ -1,7 +1,6 @@
 /* schedule/run.h - one invocation on its way: made by a front door, scheduled, carried to a worker, answered.
  *
- * Lives on the serving loop. Everything that belongs to it is in its arena. Completed exactly once, never inside
- * schedule_submit(). */
+ * Lives on the serving loop. Everything that belongs to it is in its arena. Completed exactly once. */
 #pragma once
 
 #include "base/arena.h"
@@ -10,6 +9,24 @@
 
 struct servable; /* schedule/servable.h: the routing row, shared */
 
+/* Why a batch was sent as it was. */
+enum batch_cut {
+	CUT_NONE,    /* it never went to a worker */
+	CUT_ALONE,   /* the servable or the run takes no batch */
+	CUT_EMPTY,   /* nobody else waited */
+	CUT_FULL,    /* the largest, or a preferred size, was reached */
+	CUT_DELAY,   /* the publisher's delay had passed */
+	CUT_UNLIKE,  /* the next one differs in shape, parameters or key */
+	CUT_ISOLATED /* run again alone, because its batch failed */
+};
+
+enum memo_state {
+	MEMO_OFF,    /* the servable has none, or it was bypassed */
+	MEMO_MISS,   /* run, and kept */
+	MEMO_HIT,    /* answered from memory */
+	MEMO_JOINED, /* answered by an identical run that was under way */
+};
+
 struct run {
 	/* at submit */
 	struct arena arena;
@@ -17,22 +34,40 @@ struct run {
 	const struct method *method;   /* borrowed of the servable */
 	const struct principal *principal; /* shared (ref) */
 	struct run_request request;
+	int64_t received_ns; /* monotonic: when the front door began to read it; 0: not told */
 	int64_t submitted_ns, deadline_ns; /* monotonic */
+	int priority;	     /* 1 is the highest; 0: the servable's default */
+	bool bypass_memo;    /* the caller wants it run */
 	void (*on_done)(void *context, struct run *run);
+	/* Progress of a servable that tells it: JSON text {"progress"?: 0..1, "text"?: "...", "partial"?: any}, borrowed.
+	 * NULL: nobody asks. */
+	void (*on_progress)(void *context, struct run *run, struct str json);
 	void *context;
+	char trace[56]; /* W3C traceparent of the span that this run belongs to; empty: none */
 	/* in progress */
 	struct run *next;      /* in a queue */
 	struct worker *worker; /* borrowed while it is there */
 	uint64_t id;	       /* of the frame: slot and generation */
+	int64_t rows;	       /* along the batch axis; 0: it is not joined with others */
 	bool forsaken;	       /* nobody waits for it any more */
+	bool isolated;	       /* its batch failed: it goes alone */
+	void *layer;	       /* of whoever wraps on_done on the way (memo, pipeline); NULL again before on_done */
 	/* result */
 	struct err err; /* ERR_OK: outputs are there */
 	struct tensor *outputs;
 	size_t output_count;
 	struct str metadata; /* JSON object text: stdout, stderr, ... or empty */
-	int64_t started_ns, run_ns; /* when it was sent; time inside the worker */
+	int64_t started_ns, run_ns; /* when it was sent; time inside the worker, of its whole batch */
+	int64_t batch_rows; /* rows that ran together with it, its own included */
+	size_t batch_runs;
+	enum batch_cut cut;
+	enum memo_state memo;
 };
 
 /* Returned owned, zeroed, with an arena of that ceiling. */
 struct run *run_create(size_t ceiling_bytes);
 void run_destroy(struct run *run);
+/* "full": a word for people, never NULL. */
+const char *batch_cut_name(enum batch_cut cut);
+/* "hit", "joined", "miss", "off". */
+const char *memo_state_name(enum memo_state state);

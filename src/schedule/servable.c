@@ -2,13 +2,14 @@
 
 #include "base/alloc.h"
 
-static char *load_document(const struct version_row *row, const char *directory, json_t *servable, json_t *serving)
+static char *load_document(const struct version_row *row, const char *directory, json_t *servable, json_t *serving,
+			   int64_t threads)
 {
 	json_t *files = json_object_get(serving, "files");
 	_cleanup_json_ json_t *load =
 		json_pack("{s:i, s:s, s:s, s:s*, s:s*, s:O, s:{s:O?}, s:i}", "frame_version", (int)FRAME_VERSION, "digest",
 			  row->digest, "directory", directory, "type", json_path_string(servable, "type"), "shim",
-			  json_path_string(servable, "shim"), "servable", servable, "dlhub", "files", files, "threads", 1);
+			  json_path_string(servable, "shim"), "servable", servable, "dlhub", "files", files, "threads", (int)threads);
 	if (!load)
 		abort();
 	return json_canonical(load);
@@ -17,10 +18,11 @@ static char *load_document(const struct version_row *row, const char *directory,
 enum err_code servable_create(const struct version_row *row, const char *data, const struct settings *settings,
 			      struct servable **ret, struct err *err)
 {
-	_cleanup_json_ json_t *servable = NULL, *serving = NULL;
+	_cleanup_json_ json_t *servable = NULL, *serving = NULL, *description = NULL;
 	int depth = (int)settings_int(settings, SETTING_LIMITS_JSON_DEPTH);
 	if (json_read(row->servable, strlen(row->servable), depth, "servable block", &servable, err) != ERR_OK ||
-	    json_read(row->serving, strlen(row->serving), depth, "serving record", &serving, err) != ERR_OK)
+	    json_read(row->serving, strlen(row->serving), depth, "serving record", &serving, err) != ERR_OK ||
+	    json_read(row->description ?: "{}", strlen(row->description ?: "{}"), depth, "description", &description, err) != ERR_OK)
 		return err_set(err, ERR_DATA_LOSS, "the record of %s/%s cannot be read", row->owner, row->name);
 	struct signature *signature;
 	enum err_code code = signature_parse(servable, &signature, err);
@@ -35,6 +37,9 @@ enum err_code servable_create(const struct version_row *row, const char *data, c
 				.number = row->number,
 				.signature = signature };
 	code = access_list_parse(row->access.owner, access, &s->access, err);
+	if (code == ERR_OK)
+		code = serving_options_parse(json_path(description, "dlhub.serving"), json_is_true(json_path(serving, "batch.proved")),
+					     settings, &s->options, err);
 	if (code != ERR_OK) {
 		servable_unref(s);
 		return code;
@@ -49,7 +54,7 @@ enum err_code servable_create(const struct version_row *row, const char *data, c
 	s->spec = (struct worker_spec){
 		.digest = s->digest,
 		.directory = directory,
-		.load = load_document(row, directory, servable, serving),
+		.load = load_document(row, directory, servable, serving, s->options.threads),
 		.program = xstrdup(program),
 		.environment = environment && *environment ? xasprintf("%s/environments/%s", data, environment) : NULL,
 		.memory_bytes = settings_int(settings, SETTING_WORKER_MEMORY_BYTES),
@@ -73,6 +78,7 @@ void servable_unref(struct servable *servable)
 	if (servable->replicas)
 		servable->drop_replicas(servable->replicas);
 	access_list_done(&servable->access);
+	serving_options_done(&servable->options);
 	signature_destroy(servable->signature);
 	free(servable->owner);
 	free(servable->name);

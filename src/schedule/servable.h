@@ -5,6 +5,7 @@
 
 #include "catalog/catalog.h"
 #include "schedule/executor.h"
+#include "schedule/options.h"
 #include "wire/frame.h"
 
 struct replicas; /* the version's queue and workers: schedule/scheduler.c */
@@ -19,6 +20,7 @@ struct servable {
 	struct access_list access;
 	struct signature *signature;
 	char *platform; /* "onnx_openvino": <project>_<format>, informational */
+	struct serving_options options; /* how its publisher wants it served */
 	struct worker_spec spec; /* its strings are owned by this object */
 	struct replicas *replicas; /* shared (ref); set by the scheduler on first use */
 	void (*drop_replicas)(struct replicas *replicas);

@@ -1,0 +1,107 @@
+#include "schedule/statistics.h"
+
+#include "base/alloc.h"
+#include "base/cache.h"
+
+#include <math.h>
+
+struct statistics {
+	struct cache *records; /* NAME@VERSION → struct servable_statistics */
+};
+
+static void drop_record(void *context, void *value)
+{
+	struct servable_statistics *record = value;
+	free(record->name);
+	free(record);
+}
+
+struct statistics *statistics_create(size_t most)
+{
+	struct statistics *statistics = NEW(struct statistics);
+	statistics->records = cache_create(most, drop_record, NULL);
+	return statistics;
+}
+
+void statistics_destroy(struct statistics *statistics)
+{
+	if (!statistics)
+		return;
+	cache_destroy(statistics->records);
+	free(statistics);
+}
+
+struct servable_statistics *statistics_of(struct statistics *statistics, const char *name, const char *version)
+{
+	char text[512];
+	int len = snprintf(text, sizeof(text), "%s@%s", name, version);
+	struct str key = { text, MIN((size_t)len, sizeof(text) - 1) };
+	struct servable_statistics *record = cache_get(statistics->records, key);
+	if (!record) {
+		record = NEW(struct servable_statistics);
+		record->name = xstrdup(name);
+		str_copy(record->version, sizeof(record->version), version);
+		cache_put(statistics->records, key, record);
+	}
+	return record;
+}
+
+struct each {
+	const char *name, *version;
+	void (*fn)(void *context, const struct servable_statistics *record);
+	void *context;
+};
+
+static bool visit(void *context, struct str key, void *value)
+{
+	const struct each *each = context;
+	const struct servable_statistics *record = value;
+	if ((!each->name || strcmp(each->name, record->name) == 0) &&
+	    (!each->version || strcmp(each->version, record->version) == 0))
+		each->fn(each->context, record);
+	return false;
+}
+
+void statistics_each(struct statistics *statistics, const char *name, const char *version,
+		     void (*fn)(void *context, const struct servable_statistics *record), void *context)
+{
+	struct each each = { name, version, fn, context };
+	cache_remove_if(statistics->records, visit, &each); /* removes none */
+}
+
+void duration_add(struct duration_count *duration, int64_t ns)
+{
+	duration->count++;
+	duration->ns += (uint64_t)MAX(ns, 0);
+}
+
+/* Quarter decades: bucket i ends at 10^(i/4) µs; the last has no end. */
+int64_t latency_bucket_ns(size_t bucket)
+{
+	return bucket + 1 >= LATENCY_BUCKETS ? INT64_MAX : (int64_t)(1000 * pow(10, (double)bucket / 4));
+}
+
+size_t latency_bucket(int64_t ns)
+{
+	static int64_t ends[LATENCY_BUCKETS];
+	if (!ends[0])
+		for (size_t i = 0; i < LATENCY_BUCKETS; i++)
+			ends[i] = latency_bucket_ns(i);
+	size_t low = 0, high = LATENCY_BUCKETS - 1;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (ns <= ends[middle])
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+size_t batch_size_bucket(int64_t rows)
+{
+	size_t bucket = 0;
+	while (bucket + 1 < BATCH_SIZES && (int64_t)1 << bucket < rows)
+		bucket++;
+	return bucket;
+}
