@@ -2,13 +2,8 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "io/listen.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define REQUEST_ARENA (1u << 20)
@@ -373,68 +368,6 @@ static void on_housekeeping(void *context)
 
 /* --- start and end --- */
 
-static enum err_code parse_address(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len, struct err *err)
-{
-	const char *colon = strrchr(text, ':');
-	int64_t port;
-	if (!colon || !str_parse_i64(colon + 1, 0, 65535, &port))
-		return err_set(err, ERR_INVALID_ARGUMENT, "http is '%s', but must be ADDR:PORT, as 127.0.0.1:8000", text);
-	char host[64];
-	size_t len = (size_t)(colon - text);
-	bool brackets = len > 2 && text[0] == '[' && text[len - 1] == ']';
-	snprintf(host, sizeof(host), "%.*s", (int)(brackets ? len - 2 : len), brackets ? text + 1 : text);
-	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
-	memset(ret, 0, sizeof(*ret));
-	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons((uint16_t)port);
-		*ret_len = sizeof(*v4);
-	} else if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons((uint16_t)port);
-		*ret_len = sizeof(*v6);
-	} else {
-		return err_set(err, ERR_INVALID_ARGUMENT, "http: '%s' is no IP address (0.0.0.0 is all, 127.0.0.1 this machine)",
-			       host);
-	}
-	return ERR_OK;
-}
-
-static enum err_code listen_on(const char *text, int *ret_fd, char *ret_address, size_t size, struct err *err)
-{
-	struct sockaddr_storage address;
-	socklen_t len;
-	enum err_code code = parse_address(text, &address, &len, err);
-	if (code != ERR_OK)
-		return code;
-	int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
-	if (fd < 0)
-		return err_errno(err, errno, "socket");
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&address, len) != 0 || listen(fd, 1024) != 0) {
-		int number = errno;
-		close(fd);
-		err_errno(err, number, "cannot listen on %s", text);
-		if (number == EADDRINUSE)
-			err_advise(err, "another program has that port: stop it, or choose another with --http ADDR:PORT");
-		return err ? err->code : ERR_UNAVAILABLE;
-	}
-	char host[INET6_ADDRSTRLEN];
-	getsockname(fd, (struct sockaddr *)&address, &len);
-	if (address.ss_family == AF_INET) {
-		struct sockaddr_in *v4 = (struct sockaddr_in *)&address;
-		inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
-		snprintf(ret_address, size, "%s:%d", host, ntohs(v4->sin_port));
-	} else {
-		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address;
-		inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
-		snprintf(ret_address, size, "[%s]:%d", host, ntohs(v6->sin6_port));
-	}
-	*ret_fd = fd;
-	return ERR_OK;
-}
-
 static void mhd_log(void *context, const char *format, va_list args)
 {
 	char text[512];
@@ -448,7 +381,7 @@ enum err_code http_server_start(const struct http_parts *parts, struct http_serv
 	const struct settings *settings = parts->settings;
 	server->parts = *parts;
 	int fd = -1;
-	enum err_code code = listen_on(settings_string(settings, SETTING_HTTP), &fd, server->address, sizeof(server->address), err);
+	enum err_code code = listen_open("http", settings_string(settings, SETTING_HTTP), &fd, server->address, err);
 	if (code != ERR_OK) {
 		free(server);
 		return code;

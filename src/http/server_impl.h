@@ -2,6 +2,7 @@
 #pragma once
 
 #include "http/route.h"
+#include "io/listen.h"
 
 struct http_server {
 	struct http_parts parts;
@@ -10,7 +11,7 @@ struct http_server {
 	struct hook *hook;
 	struct timer *housekeeping;
 	bool resumed; /* a connection was resumed since libmicrohttpd last ran */
-	char address[64];
+	char address[LISTEN_ADDRESS_SIZE];
 	char boot[9];
 	uint64_t next_id; /* atomic: pool handlers name their errors too */
 	size_t pending;
