@@ -3,6 +3,12 @@
 #include "base/alloc.h"
 #include "schedule/servable.h"
 
+struct run_hold {
+	struct run_hold *next;
+	void (*release)(void *what);
+	void *what;
+};
+
 struct run *run_create(size_t ceiling_bytes)
 {
 	struct run *run = NEW(struct run);
@@ -14,11 +20,40 @@ void run_destroy(struct run *run)
 {
 	if (!run)
 		return;
+	for (struct run_hold *hold = run->holds; hold; hold = hold->next)
+		hold->release(hold->what);
 	servable_unref(run->servable);
 	principal_unref(run->principal);
 	err_done(&run->err);
 	arena_done(&run->arena);
 	free(run);
+}
+
+void run_push_layer(struct run *run, struct run_layer *layer)
+{
+	layer->below = run->layer;
+	run->layer = layer;
+}
+
+void run_complete(struct run *run)
+{
+	struct run_layer *layer = run->layer;
+	if (layer) {
+		run->layer = layer->below;
+		layer->on_done(layer, run);
+	} else {
+		run->on_done(run->context, run);
+	}
+}
+
+bool run_hold(struct run *run, void (*release)(void *what), void *what)
+{
+	struct run_hold *hold = arena_try(&run->arena, sizeof(*hold));
+	if (!hold)
+		return false;
+	*hold = (struct run_hold){ run->holds, release, what };
+	run->holds = hold;
+	return true;
 }
 
 const char *batch_cut_name(enum batch_cut cut)

@@ -51,7 +51,8 @@ struct run {
 	int64_t rows;	       /* along the batch axis; 0: it is not joined with others */
 	bool forsaken;	       /* nobody waits for it any more */
 	bool isolated;	       /* its batch failed: it goes alone */
-	void *layer;	       /* of whoever wraps on_done on the way (memo, pipeline); NULL again before on_done */
+	struct run_layer *layer; /* of whoever stands before on_done (memo, pipeline), the newest first */
+	struct run_hold *holds;
 	/* result */
 	struct err err; /* ERR_OK: outputs are there */
 	struct tensor *outputs;
@@ -64,9 +65,22 @@ struct run {
 	enum memo_state memo;
 };
 
+/* Is told of the end of a run before its on_done is: memory of whoever pushes it. */
+struct run_layer {
+	struct run_layer *below;
+	/* Taken off already; ends with run_complete(). */
+	void (*on_done)(struct run_layer *layer, struct run *run);
+};
+
 /* Returned owned, zeroed, with an arena of that ceiling. */
 struct run *run_create(size_t ceiling_bytes);
 void run_destroy(struct run *run);
+void run_push_layer(struct run *run, struct run_layer *layer);
+/* The run has ended: tells its newest layer, or with none left its on_done, after which the run may be gone. on_done and
+ * context can be changed until then. */
+void run_complete(struct run *run);
+/* Calls `release` with `what`, which the outputs point into, when the run is destroyed. false: its arena is full. */
+must_check bool run_hold(struct run *run, void (*release)(void *what), void *what);
 /* "full": a word for people, never NULL. */
 const char *batch_cut_name(enum batch_cut cut);
 /* "hit", "joined", "miss", "off". */

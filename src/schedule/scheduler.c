@@ -163,7 +163,7 @@ static void complete(struct scheduler *scheduler, struct run *run)
 	scheduler->run_count--;
 	scheduler->forsaken_count -= run->forsaken;
 	run->worker = NULL;
-	run->on_done(run->context, run);
+	run_complete(run);
 	look_whether_drained(scheduler);
 }
 
