@@ -10,7 +10,7 @@
 #include "base/settings.h"
 #include "identity/identity.h"
 
-#define CATALOG_FORMAT 1 /* of the data folder; older ones are migrated, newer ones refused */
+#define CATALOG_FORMAT 2 /* of the data folder; older ones are migrated, newer ones refused */
 
 struct catalog;
 /* Makes or migrates DIR/catalog.sqlite. ERR_FAILED_PRECONDITION: of a newer format. */
@@ -111,8 +111,11 @@ must_check enum err_code catalog_token_remove(struct catalog *catalog, const cha
 must_check enum err_code catalog_principal_of_token(struct catalog *catalog, const struct digest *token,
 						    const struct principal **ret, int64_t *ret_expires_ms,
 						    struct err *err);
+/* The user by name: for what goes on without its token. Returned owned. ERR_NOT_FOUND */
+must_check enum err_code catalog_principal_of_user(struct catalog *catalog, const char *user,
+						   const struct principal **ret, struct err *err);
 
-/* --- tasks (publishes now) --- */
+/* --- tasks that publish; asynchronous runs are in catalog/run_tasks.h --- */
 struct task_row {
 	char *id;   /* 32 hex */
 	char *kind; /* "publish" */

@@ -1,6 +1,7 @@
-/* What was acknowledged is there after kill -9 at any point. A child adds tasks and versions and tells of each over a
- * pipe once its call has returned; a timer kills it; the parent opens the database and looks for all that it was told.
- */
+/* What was acknowledged is there after kill -9 at any point. A child adds tasks, versions and asynchronous runs and tells
+ * of each over a pipe once its call has returned; a timer kills it; the parent opens the database and looks for all that
+ * it was told. */
+#include "catalog/run_tasks.h"
 #include "catalog/test_catalog.h"
 
 #include <signal.h>
@@ -12,7 +13,7 @@
 
 struct acknowledged {
 	int round, index;
-	bool ended; /* false: its task was accepted; true: its version is there */
+	enum { ACCEPTED, PUBLISHED, RUNS_ACCEPTED, RUNS_ENDED } what; /* a task, its version, a group of runs, their outcomes */
 };
 
 static void name_of(const struct acknowledged *ack, char *task, char *content)
@@ -36,6 +37,58 @@ static void acknowledge(int fd, const struct acknowledged *ack)
 		_exit(1);
 }
 
+#define GROUP 8 /* runs of one commit */
+
+static void fill_group(const struct acknowledged *ack, struct run_task_row *rows)
+{
+	for (int i = 0; i < GROUP; i++) {
+		rows[i] = (struct run_task_row){ .user = (char *)"ann", .servable = (char *)"ann/iris", .total = 1,
+						 .options = (char *)"{}", .input = { (char *)"input", 5 } };
+		snprintf(rows[i].id, sizeof(rows[i].id), "%08x%016x%08x", (unsigned int)ack->round, (unsigned int)ack->index,
+			 (unsigned int)i);
+	}
+}
+
+/* A group is accepted, then all but its last one end. */
+static void commit_group(struct catalog *c, struct acknowledged *ack, int fd)
+{
+	struct run_task_row rows[GROUP];
+	struct run_task_change changes[GROUP];
+	fill_group(ack, rows);
+	for (int i = 0; i < GROUP; i++)
+		changes[i] = (struct run_task_change){ RUN_TASK_ADD, &rows[i] };
+	if (catalog_run_tasks_commit(c, changes, GROUP, NULL) != ERR_OK)
+		_exit(1);
+	ack->what = RUNS_ACCEPTED;
+	acknowledge(fd, ack);
+	for (int i = 0; i < GROUP - 1; i++) {
+		rows[i].status = (char *)"succeeded";
+		rows[i].ended_ms = rows[i].expires_ms = 1;
+		rows[i].result = (struct run_task_data){ (char *)"result", 6 };
+		changes[i].kind = RUN_TASK_END;
+	}
+	if (catalog_run_tasks_commit(c, changes, GROUP - 1, NULL) != ERR_OK)
+		_exit(1);
+	ack->what = RUNS_ENDED;
+	acknowledge(fd, ack);
+}
+
+static void expect_group(struct catalog *c, const struct acknowledged *ack)
+{
+	struct run_task_row rows[GROUP];
+	int ended = 0;
+	fill_group(ack, rows);
+	for (int i = 0; i < GROUP; i++) {
+		struct run_task_row row;
+		assert_ok(catalog_run_task_get(c, rows[i].id, RUN_TASK_WITH_RESULT, &row, err));
+		ended += row.ended_ms != 0;
+		assert_true(row.ended_ms ? row.result.data && memcmp(row.result.data, "result", 6) == 0 : !row.result.data);
+		run_task_row_done(&row);
+	}
+	/* The outcomes were one transaction: all of them are there, or none. */
+	assert_true(ended == GROUP - 1 || (ended == 0 && ack->what == RUNS_ACCEPTED));
+}
+
 /* Never returns. */
 static void child(struct fixture *f, int round, long life_ns, int fd)
 {
@@ -47,7 +100,7 @@ static void child(struct fixture *f, int round, long life_ns, int fd)
 	for (;; ack.index++) {
 		char task[33], content[33];
 		name_of(&ack, task, content);
-		ack.ended = false;
+		ack.what = ACCEPTED;
 		if (catalog_task_add(c, &(struct task_row){ .id = task, .kind = "publish" }, NULL) != ERR_OK)
 			_exit(1);
 		acknowledge(fd, &ack);
@@ -56,8 +109,9 @@ static void child(struct fixture *f, int round, long life_ns, int fd)
 		if (catalog_version_add(c, &row, task, "{}", NULL) != ERR_OK)
 			_exit(1);
 		version_row_done(&row);
-		ack.ended = true;
+		ack.what = PUBLISHED;
 		acknowledge(fd, &ack);
+		commit_group(c, &ack, fd);
 	}
 }
 
@@ -67,9 +121,13 @@ static void expect_there(struct catalog *c, const struct acknowledged *ack)
 	struct digest digest;
 	struct task_row task;
 	struct version_row version;
+	if (ack->what >= RUNS_ACCEPTED) {
+		expect_group(c, ack);
+		return;
+	}
 	name_of(ack, id, content);
 	assert_ok(catalog_task_get(c, id, &task, err));
-	if (ack->ended) {
+	if (ack->what == PUBLISHED) {
 		assert_string_equal(task.status, "succeeded");
 		sha256(content, strlen(content), &digest);
 		digest_format(&digest, hex);

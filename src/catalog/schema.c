@@ -125,7 +125,37 @@ static const char format_1[] =
 	"  value, content = 'version_field', content_rowid = 'id',"
 	"  tokenize = 'unicode61 remove_diacritics 2');";
 
-static const struct schema_step steps[] = { { 1, format_1 } };
+/* Asynchronous runs. Input and result come last: a list reads rows without their pages. result_bytes is -1 where there
+ * was one that has expired. */
+static const char format_2[] =
+	"CREATE TABLE run_task("
+	"  seq INTEGER PRIMARY KEY,"
+	"  id TEXT NOT NULL UNIQUE,"
+	"  user TEXT NOT NULL,"
+	"  servable TEXT NOT NULL,"
+	"  version INTEGER NOT NULL,"
+	"  status TEXT NOT NULL CHECK(status IN"
+	"    ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'expired')),"
+	"  total INTEGER NOT NULL,"
+	"  done INTEGER NOT NULL,"
+	"  failed INTEGER NOT NULL,"
+	"  created_ms INTEGER NOT NULL,"
+	"  started_ms INTEGER NOT NULL,"
+	"  ended_ms INTEGER NOT NULL," /* 0: open */
+	"  start_by_ms INTEGER NOT NULL,"
+	"  lifetime_ms INTEGER NOT NULL,"
+	"  expires_ms INTEGER NOT NULL,"
+	"  options TEXT NOT NULL,"
+	"  error TEXT,"
+	"  input_bytes INTEGER NOT NULL,"
+	"  result_bytes INTEGER NOT NULL,"
+	"  input BLOB,"
+	"  result BLOB) STRICT;"
+	"CREATE INDEX run_task_user ON run_task(user);"
+	"CREATE INDEX run_task_open ON run_task(ended_ms) WHERE ended_ms = 0;"
+	"CREATE INDEX run_task_expiry ON run_task(expires_ms) WHERE expires_ms > 0;";
+
+static const struct schema_step steps[] = { { 1, format_1 }, { 2, format_2 } };
 _Static_assert(CATALOG_FORMAT == ARRAY_SIZE(steps), "each format has the step that leads to it");
 
 static enum err_code read_pragma(struct connection *connection, const char *sql, int64_t *ret, struct err *err)

@@ -61,14 +61,14 @@ static void test_garbage_is_refused(void **state)
 }
 
 static const struct schema_step future[] = {
-	{ 1, "never run: the file has format 1" },
-	{ 2, "ALTER TABLE servable ADD COLUMN cited INTEGER NOT NULL DEFAULT 0" },
-	{ 3, "UPDATE servable SET cited = 3" },
+	{ CATALOG_FORMAT, "never run: the file has this format" },
+	{ CATALOG_FORMAT + 1, "ALTER TABLE servable ADD COLUMN cited INTEGER NOT NULL DEFAULT 0" },
+	{ CATALOG_FORMAT + 2, "UPDATE servable SET cited = 3" },
 };
 static const struct schema_step broken[] = {
-	{ 1, "never run" },
-	{ 2, "ALTER TABLE servable ADD COLUMN cited INTEGER NOT NULL DEFAULT 0" },
-	{ 3, "UPDATE servable SET nothing = 3" },
+	{ CATALOG_FORMAT, "never run" },
+	{ CATALOG_FORMAT + 1, "ALTER TABLE servable ADD COLUMN cited INTEGER NOT NULL DEFAULT 0" },
+	{ CATALOG_FORMAT + 2, "UPDATE servable SET nothing = 3" },
 };
 
 static void test_older_is_migrated(void **state)
@@ -78,14 +78,15 @@ static void test_older_is_migrated(void **state)
 	add_version(f->catalog, &(struct version_options){ .name = "iris" });
 	struct err why = ERR_INIT;
 	assert_int_not_equal(schema_apply(c, broken, ARRAY_SIZE(broken), &why), ERR_OK);
-	assert_non_null(strstr(err_text(&why), "migrating to format 3"));
+	_cleanup_free_ char *words = xasprintf("migrating to format %d", CATALOG_FORMAT + 2);
+	assert_non_null(strstr(err_text(&why), words));
 	err_done(&why);
 	/* All of it or nothing. */
-	assert_int_equal(pragma(c, "PRAGMA user_version"), 1);
+	assert_int_equal(pragma(c, "PRAGMA user_version"), CATALOG_FORMAT);
 	assert_int_equal(pragma(c, "SELECT count(*) FROM pragma_table_info('servable') WHERE name = 'cited'"), 0);
 
 	assert_ok(schema_apply(c, future, ARRAY_SIZE(future), err));
-	assert_int_equal(pragma(c, "PRAGMA user_version"), 3);
+	assert_int_equal(pragma(c, "PRAGMA user_version"), CATALOG_FORMAT + 2);
 	assert_int_equal(pragma(c, "SELECT cited FROM servable"), 3);
 	assert_ok(schema_apply(c, future, ARRAY_SIZE(future), err)); /* nothing left to do */
 }

@@ -128,6 +128,31 @@ static enum err_code read_principal(struct connection *connection, const struct 
 	return code;
 }
 
+enum err_code catalog_principal_of_user(struct catalog *catalog, const char *user, const struct principal **ret,
+					struct err *err)
+{
+	struct connection *connection;
+	enum err_code code = store_read_begin(catalog, &connection, err);
+	if (code != ERR_OK)
+		return code;
+	sqlite3_stmt *stmt = NULL;
+	bool row = false;
+	code = store_query(connection, "SELECT id, admin FROM account WHERE name = ?1 AND kind = 'user'",
+			   BINDS(bind_text(user)), &stmt, err);
+	if (code == ERR_OK)
+		code = store_step(connection, stmt, &row, err);
+	struct names groups = { 0 };
+	if (code == ERR_OK && row)
+		code = read_groups(connection, sqlite3_column_int64(stmt, 0), &groups, err);
+	if (code == ERR_OK && row)
+		*ret = principal_create(user, (const char *const *)groups.items, groups.count,
+					sqlite3_column_int(stmt, 1) != 0);
+	names_done(&groups);
+	store_done(stmt);
+	store_read_end(catalog, connection);
+	return code == ERR_OK && !row ? err_set(err, ERR_NOT_FOUND, "there is no user '%s'", user) : code;
+}
+
 enum err_code catalog_principal_of_token(struct catalog *catalog, const struct digest *token,
 					 const struct principal **ret, int64_t *ret_expires_ms, struct err *err)
 {

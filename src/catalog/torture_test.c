@@ -2,6 +2,7 @@
  * code or success, never a crash, a half-done change or a broken index; afterwards the same operation works.
  * DLHUB_TORTURE=all tries every point. */
 #include "catalog/fault.h"
+#include "catalog/run_tasks.h"
 #include "catalog/store.h"
 #include "catalog/test_catalog.h"
 
@@ -60,6 +61,45 @@ static enum err_code change_task(struct catalog *c, struct err *err)
 	return catalog_task_update(c, &(struct task_row){ .id = TASK, .stage = "on", .progress = 0.5 }, err);
 }
 
+/* Two are accepted in one transaction; in another the first ends and the second goes. */
+static enum err_code commit_runs(struct catalog *c, struct err *err)
+{
+	struct run_task_row rows[2] = { 0 };
+	for (int i = 0; i < 2; i++) {
+		rows[i] = (struct run_task_row){ .user = (char *)"bob", .servable = (char *)"ann/iris", .total = 1,
+						 .options = (char *)"{}", .input = { (char *)"input", 5 } };
+		snprintf(rows[i].id, sizeof(rows[i].id), "%031d%d", attempt, i);
+	}
+	struct run_task_change changes[] = { { RUN_TASK_ADD, &rows[0] }, { RUN_TASK_ADD, &rows[1] } };
+	enum err_code code = catalog_run_tasks_commit(c, changes, ARRAY_SIZE(changes), err);
+	if (code != ERR_OK)
+		return code;
+	rows[0].status = (char *)"succeeded";
+	rows[0].ended_ms = rows[0].expires_ms = 1;
+	rows[0].result = (struct run_task_data){ (char *)"result", 6 };
+	changes[0].kind = RUN_TASK_END;
+	changes[1].kind = RUN_TASK_REMOVE;
+	code = catalog_run_tasks_commit(c, changes, ARRAY_SIZE(changes), err);
+	assert_true(changes[0].applied == (code == ERR_OK) && changes[1].applied == changes[0].applied);
+	return code;
+}
+
+/* Whatever failed where: both rows of an attempt are open, or neither is. */
+static void expect_pairs(struct catalog *c)
+{
+	struct run_task_row *rows;
+	size_t count;
+	assert_ok(catalog_run_tasks_list(c, "bob", "queued", 0, &rows, &count, err));
+	assert_int_equal(count % 2, 0);
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(rows[i].id[31], i % 2 ? '0' : '1'); /* newest first */
+		assert_memory_equal(rows[i].id, rows[i ^ 1].id, 31);
+	}
+	for (size_t i = 0; i < count; i++)
+		run_task_row_done(&rows[i]);
+	free(rows);
+}
+
 static enum err_code use_token(struct catalog *c, struct err *err)
 {
 	char *token = NULL;
@@ -105,7 +145,7 @@ static const struct {
 } operations[] = {
 	{ "add a version", add_one }, { "get a version", get_one },	{ "search", find_one },
 	{ "describe", describe },     { "change a task", change_task }, { "use a token", use_token },
-	{ "list", list_all },
+	{ "list", list_all },	      { "commit runs", commit_runs },
 };
 
 static bool is_expected(enum fault_kind kind, enum err_code code)
@@ -156,6 +196,7 @@ static void torture_all(struct fixture *f, enum fault_kind kind)
 		long points = torture(f, kind, i);
 		print_message("# %s: %ld points\n", operations[i].name, points - 1);
 		assert_ok(catalog_check(f->catalog, err));
+		expect_pairs(f->catalog);
 	}
 	reopen(f);
 	assert_ok(catalog_check(f->catalog, err));
