@@ -139,7 +139,7 @@ class Hub:
     def publish(self, path, name, title=None, *, function=None, class_name=None, method=None, arguments=None, files=(),
                 requirements=None, example_input=None, example_output=None, rtol=None, atol=None, framework=None,
                 owner=None, description=None, creators=(), domains=(), visible_to=None, system_packages=None,
-                network=None, metadata_document=None, wait=True, timeout=None, progress=None):
+                network=None, serving=None, metadata_document=None, wait=True, timeout=None, progress=None):
         """Publishes a model file, a folder (SavedModel), or a Python function or class.
 
         path             the model file, the folder, or the .py module; type, inputs and outputs are found in it
@@ -153,6 +153,7 @@ class Hub:
                          servable becomes visible
         visible_to       ["public"], ["signed-in"], ["user:bob", "group:lab"], or [] for oneself alone
         owner            a group to publish under, instead of oneself
+        serving          how it is to be served, as {"replicas": {"min": 1, "max": 4}, "memo": True, "engine": "openvino"}
         metadata_document  a whole document to start from ({"datacite", "dlhub", "servable"}, as of a dlhub.json)
         wait             True: waits for the end and returns the Version; False: returns the Task at once
         progress         called with each Task that comes; by default a line on a terminal's stderr
@@ -169,13 +170,26 @@ class Hub:
         document = metadata.document(
             name, title, owner=owner, description=description, creators=creators, domains=domains,
             visible_to=visible_to, dependencies=metadata.requirements(requirements), system_packages=system_packages,
-            network=network, servable=servable, golden_test=test, base=metadata_document)
+            network=network, serving=serving, servable=servable, golden_test=test, base=metadata_document)
         with publish.content(path, files) as (file, filename, size):
             body = publish.Multipart(tensors.dumps(document).encode(), file, filename, size)
             accepted = self._transport.json("POST", "/api/v1/publish", data=body, timeout=None,
                                             headers={"Content-Type": body.content_type})
         self._known.clear()
         return self.wait(accepted["task_id"], timeout=timeout, progress=progress) if wait else self.task(accepted["task_id"])
+
+    def set_serving(self, name, serving):
+        """Changes how a servable is served, without a new version: what `publish` takes as `serving`, whole. None or
+        {}: as the hub thinks best. It holds from the next run on. Returns the description.
+
+            hub.set_serving("alice/encoder", {"replicas": {"max": 4}, "batch": {"max": 32}})
+        """
+        dlhub = {**self.describe(name)["dlhub"]}
+        dlhub.pop("serving", None)
+        if serving:
+            dlhub["serving"] = serving
+        self._known.pop(name, None)
+        return Description(self._transport.json("PATCH", self._path(name), json={"dlhub": dlhub}))
 
     def task(self, task_id):
         """A publish under way or over: {"task_id", "status", "stage", "progress", "servable", …}"""

@@ -55,7 +55,7 @@ def golden(example_input, example_output=None, *, rtol=None, atol=None, framewor
 
 
 def document(name, title, *, owner=None, description=None, creators=(), domains=(), visible_to=None, dependencies=None,
-             system_packages=None, network=None, servable=None, golden_test=None, base=None):
+             system_packages=None, network=None, serving=None, servable=None, golden_test=None, base=None):
     """The whole document; what `base` (a document, as of a dlhub.json) says stays where nothing else is said."""
     base = {key: dict(value) for key, value in (base or {}).items() if isinstance(value, dict)}
     datacite, dlhub = base.setdefault("datacite", {}), base.setdefault("dlhub", {})
@@ -67,7 +67,7 @@ def document(name, title, *, owner=None, description=None, creators=(), domains=
     if description:
         datacite["descriptions"] = [{"description": description, "descriptionType": "Abstract"}]
     said = {"name": name, "owner": owner, "domains": list(domains) or None, "system_packages": system_packages,
-            "network": network, "visible_to": [visible_to] if isinstance(visible_to, str) else visible_to}
+            "network": network, "serving": serving, "visible_to": [visible_to] if isinstance(visible_to, str) else visible_to}
     dlhub.update({key: value for key, value in said.items() if value is not None})
     dlhub.setdefault("type", "servable")
     if dependencies:

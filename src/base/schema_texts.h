@@ -3,7 +3,7 @@
 
 #include "base/json_schema.h"
 
-#define SCHEMA_TEXT_COUNT 6
+#define SCHEMA_TEXT_COUNT 7
 
 struct schema_text {
 	const char *name; /* without ".json" */

@@ -20,6 +20,8 @@ static struct json_schema_set *load(void)
 	HEAD ",\"servable\":{\"type\":\"Python static method\",\"shim\":\"python.PythonStaticMethodServable\"," \
 	     "\"methods\":{\"run\":{\"input\":" input ",\"output\":{\"type\":\"number\"}}}}}"
 
+#define SERVING(serving) "{\"datacite\":{\"titles\":[{\"title\":\"T\"}]},\"dlhub\":{\"name\":\"iris\",\"serving\":" serving "}}"
+
 /* What a publisher reads. NULL: the document is right. */
 static const struct {
 	const char *document, *text;
@@ -42,6 +44,12 @@ static const struct {
 	  "servable.methods.run.input.type: expected one of \"number\", \"integer\", \"float\", \"complex\", \"string\", "
 	  "\"boolean\", \"ndarray\", \"list\", \"dict\", \"tuple\", \"datetime\", \"timedelta\", \"python object\", \"file\", "
 	  "got \"array\"" },
+	{ SERVING("{\"replicas\":{\"min\":1,\"max\":4},\"batch\":{\"max\":8,\"preferred\":[2,8]},\"memo\":true,\"priority\":2,"
+		  "\"engine\":\"openvino\",\"engines\":\"all\"}"),
+	  NULL },
+	{ SERVING("{\"priority\":5}"), "dlhub.serving.priority: expected a number of at most 4, got 5" },
+	{ SERVING("{\"batch\":{\"rows\":8}}"), "dlhub.serving.batch.rows: unknown member" },
+	{ SERVING("{\"engines\":\"some\"}"), "dlhub.serving.engines: expected one of \"quick\", \"all\", got \"some\"" },
 	{ RUN("{\"type\":\"list\",\"item_type\":{\"type\":\"file\"}}"), NULL },
 	{ RUN("{\"type\":\"dict\",\"properties\":{\"a\":{\"type\":\"file\"}}}"), "servable.methods.run.input.properties.a.type" },
 	{ RUN("{\"type\":\"tuple\",\"element_types\":[{\"type\":\"list\",\"item_type\":{\"type\":\"file\"}}]}"), NULL },
@@ -67,7 +75,7 @@ static void all_are_named(void **state)
 {
 	for (size_t i = 1; i < SCHEMA_TEXT_COUNT; i++)
 		assert_true(strcmp(schema_texts[i - 1].name, schema_texts[i].name) < 0);
-	assert_string_equal(schema_texts[SCHEMA_TEXT_COUNT - 1].name, "servable");
+	assert_string_equal(schema_texts[SCHEMA_TEXT_COUNT - 1].name, "serving");
 }
 
 TEST_MAIN(cmocka_unit_test(messages_of_the_document), cmocka_unit_test(all_are_named))

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/out.h"
 #include "cli/ref.h"
+#include "cli/serving_print.h"
 #include "cli/types.h"
 
 static enum err_code get(struct cli *cli, const char *text, const char *tail, json_t **ret, struct err *err)
@@ -176,6 +177,7 @@ static enum err_code run_describe(struct cli *cli, struct err *err)
 	out_print(cli, "\n" BOLD "Methods" PLAIN "\n");
 	print_methods(cli, json_path(document, "servable.methods"), NULL);
 	print_serving(cli, document);
+	serving_print(cli, document);
 	print_files(cli, json_object_get(document, "files"));
 	_cleanup_free_ char *command = types_run_command(document);
 	out_print(cli, "\n" BOLD "To run it" PLAIN "\n  %s\n", command);

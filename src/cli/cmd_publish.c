@@ -7,6 +7,7 @@
 #include "cli/publish_content.h"
 #include "cli/publish_document.h"
 #include "cli/publish_golden.h"
+#include "cli/serving_flags.h"
 #include "cli/types.h"
 #include "cli/watch.h"
 #include "client/publish.h"
@@ -226,6 +227,7 @@ static const struct cli_option publish_options[] = {
 	{ "no-record", 0, NULL, "do not ask your own framework for the expected output", NULL },
 	{ "metadata", 0, "FILE", "the metadata document (default: dlhub.json in the folder, or PATH.dlhub.json)",
 	  "FILE" },
+	SERVING_FLAGS,
 	{ "no-wait", 0, NULL, "print the task and return at once", NULL },
 	{ 0 },
 };

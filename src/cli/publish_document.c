@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "cli/serving_flags.h"
 #include "io/fs.h"
 
 #include <ctype.h>
@@ -358,7 +359,9 @@ enum err_code document_make(const struct cli *cli, const char *path, json_t **re
 	put_datacite(document, &cli->args);
 	put_dlhub(document, &cli->args);
 	put_dependencies(document, &cli->args);
-	code = put_model_type(document, args_value(&cli->args, "type"), err);
+	code = serving_flags_put(&cli->args, block(document, "dlhub"), err);
+	if (code == ERR_OK)
+		code = put_model_type(document, args_value(&cli->args, "type"), err);
 	if (code == ERR_OK)
 		code = put_python(document, &cli->args, path, err);
 	if (code == ERR_OK)

@@ -159,13 +159,14 @@ enum err_code handle_edit(struct request *request, struct err *err)
 		}
 		json_object_set(description, key, value);
 	}
-	code = metadata_check_description(description, row.owner, row.name, err);
+	code = metadata_check_description(description, row.owner, row.name, request->server->parts.settings, err);
 	if (code == ERR_OK) {
 		_cleanup_free_ char *text = json_canonical(description);
 		code = catalog_description_set(catalog_of(request), row.owner, row.name, row.number, text,
 					       request->principal->user, err);
 	}
 	version_row_done(&row);
+	request->after = AFTER_FORGET_SERVABLE; /* how it is served may have changed */
 	return code == ERR_OK ? handle_describe(request, err) : code;
 }
 

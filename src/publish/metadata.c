@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/schema_texts.h"
 #include "base/str.h"
+#include "schedule/options.h"
 
 #include <pthread.h>
 
@@ -87,6 +88,15 @@ static enum err_code read_names(struct metadata *metadata, const struct principa
 	return ERR_OK;
 }
 
+/* What a schema cannot say of dlhub.serving: bounds that hang together. */
+static enum err_code check_serving(const json_t *document, const struct settings *settings, struct err *err)
+{
+	struct serving_options options;
+	enum err_code code = serving_options_parse(json_path(document, "dlhub.serving"), false, settings, &options, err);
+	serving_options_done(&options);
+	return code;
+}
+
 enum err_code metadata_read(const char *text, size_t len, const struct settings *settings, const struct principal *principal,
 			    struct metadata *ret, struct err *err)
 {
@@ -95,6 +105,8 @@ enum err_code metadata_read(const char *text, size_t len, const struct settings 
 				       &metadata.document, err);
 	if (code == ERR_OK)
 		code = check("document", metadata.document, err);
+	if (code == ERR_OK)
+		code = check_serving(metadata.document, settings, err);
 	if (code == ERR_OK)
 		code = read_names(&metadata, principal, err);
 	if (code == ERR_OK)
@@ -107,9 +119,12 @@ enum err_code metadata_read(const char *text, size_t len, const struct settings 
 	return ERR_OK;
 }
 
-enum err_code metadata_check_description(const json_t *description, const char *owner, const char *name, struct err *err)
+enum err_code metadata_check_description(const json_t *description, const char *owner, const char *name,
+					 const struct settings *settings, struct err *err)
 {
 	enum err_code code = check("document", description, err);
+	if (code == ERR_OK)
+		code = check_serving(description, settings, err);
 	if (code != ERR_OK)
 		return code;
 	const char *new_name = json_path_string(description, "dlhub.name");

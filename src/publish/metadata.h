@@ -18,6 +18,6 @@ must_check enum err_code metadata_read(const char *text, size_t len, const struc
 				       const struct principal *principal, struct metadata *ret, struct err *err);
 /* The describing blocks alone, as PATCH changes them: those of `owner`/`name`, which they cannot change, nor who may. */
 must_check enum err_code metadata_check_description(const json_t *description, const char *owner, const char *name,
-						    struct err *err);
+						    const struct settings *settings, struct err *err);
 /* A servable block, the publisher's or an inspector's. */
 must_check enum err_code metadata_check_servable(const json_t *servable, struct err *err);

@@ -156,7 +156,8 @@ enum err_code serving_options_parse(const json_t *serving, bool proved, const st
 				    struct serving_options *ret, struct err *err)
 {
 	static const char *const known[] = { "replicas", "idle_s",  "batch", "memo",	"idempotent",
-					     "priority", "queue",   "threads", "engine", NULL };
+					     "priority", "queue",   "threads", "engine",	"engines",
+					     NULL };
 	int64_t priority = PRIORITY_DEFAULT, queue_most = settings_int(settings, SETTING_LIMITS_QUEUE_RUNS);
 	*ret = (struct serving_options){ .replicas_max = settings_int(settings, SETTING_WORKER_REPLICAS),
 					 .idle_s = settings_int(settings, SETTING_WORKER_IDLE_S),

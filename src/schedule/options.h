@@ -1,7 +1,7 @@
 /* schedule/options.h - how a servable is to be served, as its publisher says: `dlhub.serving` of its description.
  *
  * Part of the describing blocks, so it can be changed (PATCH) without a new version. What is not said has the hub's
- * default. Checked when it is published and when it is changed; api/schemas/metadata.json describes it.
+ * default. Checked when it is published and when it is changed; api/schemas/serving.json describes it.
  *
  *   "serving": {
  *     "replicas": {"min": 0, "max": 4},             workers; default 0 and worker.replicas
@@ -15,7 +15,8 @@
  *     "priority": 2,                                 of runs that name none: 1 (highest) to 4; default 3
  *     "queue": 1024,                                 runs that wait; default and most limits.queue_runs
  *     "threads": 1,                                  of each worker
- *     "engine": "openvino"                           pins the engine (publish/engines)
+ *     "engine": "openvino",                          pins the engine (publish/engines.h)
+ *     "engines": "quick" | "all"                     which a publish tries; default publish.engines. Read there alone
  *   } */
 #pragma once
 
