@@ -1,13 +1,19 @@
 /* schedule/executor.h - the one way to start, feed and stop workers. site/ implements it.
  *
  * All on the serving loop. A worker belongs to one version. `credit` (how many runs may be outstanding at one
- * worker) is the scheduler's business; the executor only carries. */
+ * worker) is the scheduler's business; the executor only carries. Several executors (this machine, sites) stand
+ * behind one: a worker says which of them has it. */
 #pragma once
 
-#include "schedule/run.h"
+#include "schedule/batch.h"
 
 struct executor;
-struct worker;
+
+/* The head of whatever an executor keeps of a worker. */
+struct worker {
+	struct executor *executor;
+	int64_t window_ns; /* how much work may be on its way to it: 0: CREDIT_WINDOW_NS; more where the way is long */
+};
 
 /* What a version needs to be run; borrowed during worker_start. */
 struct worker_spec {
@@ -24,23 +30,26 @@ struct worker_spec {
 struct worker_events {
 	/* Loaded; `ready` is the READY frame's JSON (borrowed). */
 	void (*on_ready)(void *context, struct worker *worker, struct str ready);
-	/* One run ended. `run` is the one given; outputs or error are already in it. */
-	void (*on_run_done)(void *context, struct worker *worker, struct run *run);
-	/* It is gone. `runs` are what it still held, in the order in which they were sent (it works in that order, so
+	/* A batch ended. It is the one given; outputs or errors are already in its runs, or batch->err says what is
+	 * wrong with the whole. */
+	void (*on_batch_done)(void *context, struct worker *worker, struct batch *batch);
+	/* The servable tells how far a batch is (run.h, on_progress). */
+	void (*on_progress)(void *context, struct worker *worker, struct batch *batch, struct str json);
+	/* It is gone. `batches` are what it still held, in the order in which they were sent (it works in that order, so
 	 * the first is the one it was at); none has been completed. `why` says what happened ("was killed by
 	 * SIGSEGV"; the load error). The worker is freed after this returns. */
-	void (*on_gone)(void *context, struct worker *worker, struct run **runs, size_t count, const struct err *why);
+	void (*on_gone)(void *context, struct worker *worker, struct batch **batches, size_t count, const struct err *why);
 	void *context;
 };
 
 struct executor_ops {
 	enum err_code (*start)(struct executor *executor, const struct worker_spec *spec, const struct worker_events *events,
 			       struct worker **ret, struct err *err);
-	/* Lends the run until on_run_done or on_gone. Frames of one loop turn go out in one write. */
-	enum err_code (*send)(struct worker *worker, struct run *run, struct err *err);
-	/* Takes the run back at once: the worker is told, what it still answers is dropped, and on_run_done is not
+	/* Lends the batch until on_batch_done or on_gone. Frames of one loop turn go out in one write. */
+	enum err_code (*send)(struct worker *worker, struct batch *batch, struct err *err);
+	/* Takes the batch back at once: the worker is told, what it still answers is dropped, and on_batch_done is not
 	 * called for it. */
-	void (*cancel)(struct worker *worker, struct run *run);
+	void (*cancel)(struct worker *worker, struct batch *batch);
 	/* Ends it: SIGTERM after its runs, SIGKILL where `now`. on_gone comes. */
 	void (*stop)(struct worker *worker, bool now);
 	/* Kills and frees it without any further event: for the end of the scheduler. */

@@ -46,9 +46,9 @@ struct run {
 	char trace[56]; /* W3C traceparent of the span that this run belongs to; empty: none */
 	/* in progress */
 	struct run *next;      /* in a queue */
-	struct worker *worker; /* borrowed while it is there */
-	uint64_t id;	       /* of the frame: slot and generation */
+	struct batch *batch;   /* that it is in while a worker has it; borrowed */
 	int64_t rows;	       /* along the batch axis; 0: it is not joined with others */
+	struct str batch_key;  /* must be the same in a batch: the parameters, or the publisher's member of them */
 	bool forsaken;	       /* nobody waits for it any more */
 	bool isolated;	       /* its batch failed: it goes alone */
 	struct run_layer *layer; /* of whoever stands before on_done (memo, pipeline), the newest first */

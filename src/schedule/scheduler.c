@@ -20,7 +20,8 @@ struct replica {
 	struct replica *next;
 	struct replicas *set;
 	struct worker *worker;
-	struct run_queue sent; /* in the order in which it works */
+	struct batch *sent, *last_sent; /* in the order in which it works */
+	size_t sent_count;
 	bool ready, stopping;
 	int64_t idle_since_ns;
 	int64_t progress_ns; /* when it last answered, or was given work while it had none */
@@ -162,7 +163,7 @@ static void complete(struct scheduler *scheduler, struct run *run)
 {
 	scheduler->run_count--;
 	scheduler->forsaken_count -= run->forsaken;
-	run->worker = NULL;
+	run->batch = NULL;
 	run_complete(run);
 	look_whether_drained(scheduler);
 }
@@ -208,15 +209,37 @@ static void on_ready(void *context, struct worker *worker, struct str ready)
 	dispatch(replica->set);
 }
 
-static void on_run_done(void *context, struct worker *worker, struct run *run)
+static void sent_push(struct replica *replica, struct batch *batch)
+{
+	batch->next = NULL;
+	*(replica->last_sent ? &replica->last_sent->next : &replica->sent) = batch;
+	replica->last_sent = batch;
+	replica->sent_count++;
+}
+
+static void sent_remove(struct replica *replica, struct batch *batch)
+{
+	struct batch *before = NULL;
+	for (struct batch *at = replica->sent; at != batch; at = at->next)
+		before = at;
+	*(before ? &before->next : &replica->sent) = batch->next;
+	if (replica->last_sent == batch)
+		replica->last_sent = before;
+	replica->sent_count--;
+}
+
+static void on_batch_done(void *context, struct worker *worker, struct batch *batch)
 {
 	struct replica *replica = context;
 	struct replicas *set = replica->set;
-	queue_remove(&replica->sent, run);
+	struct run *run = batch->runs[0];
+	sent_remove(replica, batch);
+	run->run_ns = batch->run_ns;
+	batch_destroy(batch);
 	if (run->run_ns > 0)
 		set->mean_run_ns = set->mean_run_ns ? (set->mean_run_ns * 7 + run->run_ns) / 8 : run->run_ns;
 	replica->progress_ns = loop_now_ns(set->scheduler->loop);
-	if (!replica->sent.head)
+	if (!replica->sent)
 		replica->idle_since_ns = replica->progress_ns;
 	dispatch(set);
 	complete(set->scheduler, run);
@@ -225,29 +248,33 @@ static void on_run_done(void *context, struct worker *worker, struct run *run)
 /* A worker that had loaded is gone with these. What it had answered and not yet sent is lost with it, so with several runs
  * nobody can tell which it was at: they are run again, one at a time, and the one that ends a worker alone is to blame. A run
  * leaves nothing behind but in its process, so to run it again is safe. */
-static void take_back(struct replicas *set, bool late, struct run **runs, size_t count, const struct err *why)
+static void take_back(struct replicas *set, bool late, struct batch **batches, size_t count, const struct err *why)
 {
 	struct scheduler *scheduler = set->scheduler;
 	int64_t now = loop_now_ns(scheduler->loop);
 	if (count == 1 && !late) {
 		_cleanup_free_ char *text = xasprintf("the worker %s while it ran this", err_text(why));
 		log_warning("%s: %s", set->key, text);
-		fail(scheduler, runs[0], why->code, text,
+		fail(scheduler, batches[0]->runs[0], why->code, text,
 		     "its memory limit is worker.memory_bytes; the servable's owner finds more in its log");
+		batch_destroy(batches[0]);
 		return;
 	}
 	for (size_t i = count; i-- > 0;) {
-		if (late && runs[i]->deadline_ns <= now) {
-			fail(scheduler, runs[i], ERR_DEADLINE_EXCEEDED, "the run did not end before its deadline and was stopped",
+		struct run *run = batches[i]->runs[0];
+		batch_destroy(batches[i]);
+		if (late && run->deadline_ns <= now) {
+			fail(scheduler, run, ERR_DEADLINE_EXCEEDED, "the run did not end before its deadline and was stopped",
 			     "give it more time (timeout_s, or parameters.timeout in microseconds)");
 			continue;
 		}
-		queue_push_front(&set->waiting, runs[i]);
+		queue_push_front(&set->waiting, run);
 		set->alone++;
 	}
 }
 
-static void on_gone(void *context, struct worker *worker, struct run **runs, size_t count, const struct err *why)
+static void on_gone(void *context, struct worker *worker, struct batch **batches, size_t count,
+		    const struct err *why)
 {
 	struct replica *replica = context;
 	struct replicas *set = replica->set;
@@ -269,7 +296,7 @@ static void on_gone(void *context, struct worker *worker, struct run **runs, siz
 		for (struct run *run; (run = queue_pop(&set->waiting));)
 			fail(scheduler, run, why->code, err_text(why), err_hint(why));
 	} else if (count > 0) {
-		take_back(set, replica->late, runs, count, why);
+		take_back(set, replica->late, batches, count, why);
 	}
 	free(replica);
 	dispatch(set);
@@ -282,7 +309,7 @@ static void on_gone(void *context, struct worker *worker, struct run **runs, siz
 	}
 }
 
-static const struct worker_events events_of = { .on_ready = on_ready, .on_run_done = on_run_done, .on_gone = on_gone };
+static const struct worker_events events_of = { .on_ready = on_ready, .on_batch_done = on_batch_done, .on_gone = on_gone };
 
 /* Ends the worker that has been idle longest, unless one is ending already. */
 static void evict_one(struct scheduler *scheduler)
@@ -292,14 +319,14 @@ static void evict_one(struct scheduler *scheduler)
 		for (struct replica *r = set->workers; r; r = r->next) {
 			if (r->stopping)
 				return;
-			if (r->ready && !r->sent.head && !set->waiting.head &&
+			if (r->ready && !r->sent && !set->waiting.head &&
 			    (!oldest || r->idle_since_ns < oldest->idle_since_ns))
 				oldest = r;
 		}
 	if (!oldest)
 		return;
 	oldest->stopping = true;
-	scheduler->executor->ops->stop(oldest->worker, true);
+	oldest->worker->executor->ops->stop(oldest->worker, true);
 }
 
 static void start_worker(struct replicas *set)
@@ -347,19 +374,22 @@ static void dispatch(struct replicas *set)
 		set->alone = 0;
 	for (struct replica *r = set->workers; r; r = r->next) {
 		any |= !r->stopping;
-		while (r->ready && !r->stopping && r->sent.count < most && set->waiting.head) {
+		while (r->ready && !r->stopping && r->sent_count < most && set->waiting.head) {
 			struct run *run = queue_pop(&set->waiting);
 			struct err err = ERR_INIT;
-			run->started_ns = loop_now_ns(scheduler->loop);
-			if (scheduler->executor->ops->send(r->worker, run, &err) != ERR_OK) {
+			struct batch *batch = batch_create(run, 0);
+			run->started_ns = batch->sent_ns = loop_now_ns(scheduler->loop);
+			if (r->worker->executor->ops->send(r->worker, batch, &err) != ERR_OK) {
 				err_move(&run->err, &err);
+				batch_destroy(batch);
 				refuse(scheduler, run);
 				continue;
 			}
-			run->worker = r->worker;
-			if (!r->sent.head)
+			batch->worker = r->worker;
+			run->batch = batch;
+			if (!r->sent)
 				r->progress_ns = run->started_ns;
-			queue_push(&r->sent, run);
+			sent_push(r, batch);
 			set->alone -= set->alone > 0;
 		}
 	}
@@ -382,17 +412,19 @@ static void sweep_set(struct replicas *set, int64_t now)
 	}
 	for (struct replica *r = set->workers; r; r = r->next) {
 		bool stuck = now - r->progress_ns > STUCK_NS;
-		for (struct run *run = r->sent.head, *next; run && !r->stopping; run = next) {
-			next = run->next;
+		for (struct batch *batch = r->sent, *next; batch && !r->stopping; batch = next) {
+			struct run *run = batch->runs[0];
+			next = batch->next;
 			if (run->deadline_ns > now)
 				continue;
-			if (run == r->sent.head || stuck) {
+			if (batch == r->sent || stuck) {
 				r->stopping = r->late = true;
-				scheduler->executor->ops->stop(r->worker, true);
+				r->worker->executor->ops->stop(r->worker, true);
 				break;
 			}
-			queue_remove(&r->sent, run);
-			scheduler->executor->ops->cancel(r->worker, run);
+			sent_remove(r, batch);
+			r->worker->executor->ops->cancel(r->worker, batch);
+			batch_destroy(batch);
 			fail(scheduler, run, ERR_DEADLINE_EXCEEDED, "the run waited for its worker until its deadline", NULL);
 		}
 	}
@@ -424,9 +456,9 @@ static void on_idle_sweep(struct scheduler *scheduler)
 	int64_t now = loop_now_ns(scheduler->loop);
 	for (struct replicas *set = scheduler->sets; set; set = set->next)
 		for (struct replica *r = set->workers; r; r = r->next)
-			if (r->ready && !r->stopping && !r->sent.head && (set->retired || now - r->idle_since_ns > idle_ns)) {
+			if (r->ready && !r->stopping && !r->sent && (set->retired || now - r->idle_since_ns > idle_ns)) {
 				r->stopping = true;
-				scheduler->executor->ops->stop(r->worker, false);
+				r->worker->executor->ops->stop(r->worker, false);
 			}
 }
 
@@ -469,12 +501,15 @@ void scheduler_destroy(struct scheduler *scheduler)
 		next = set->next;
 		set->refs++;
 		for (struct replica *r; (r = set->workers);) {
-			for (struct run *run; (run = queue_pop(&r->sent));) {
-				scheduler->executor->ops->cancel(r->worker, run);
+			for (struct batch *batch; (batch = r->sent);) {
+				struct run *run = batch->runs[0];
+				sent_remove(r, batch);
+				r->worker->executor->ops->cancel(r->worker, batch);
+				batch_destroy(batch);
 				fail(scheduler, run, ERR_UNAVAILABLE, "the hub is ending", NULL);
 			}
 			set->workers = r->next;
-			scheduler->executor->ops->abandon(r->worker);
+			r->worker->executor->ops->abandon(r->worker);
 			free(r);
 		}
 		for (struct run *run; (run = queue_pop(&set->waiting));)

@@ -1,7 +1,7 @@
 /* site/local.h - the executor of this machine: workers as child processes behind a sandbox.
  *
- * Each worker is one process group with one Unix stream socket. The hub trusts nothing that comes from it: every
- * frame is checked, copied out of shared memory, and a worker that breaks the protocol is killed. */
+ * Each worker is one process group with one Unix stream socket (channel.h). The hub trusts nothing that comes from
+ * it: a worker that breaks the protocol, or does not end in time, is killed. */
 #pragma once
 
 #include "base/settings.h"

@@ -132,7 +132,11 @@ static void write_payload(char *base, const struct run_frame *run, const uint32_
 		if (record.slab == FRAME_INLINE) {
 			data = pad(base, data, FRAME_DATA_ALIGN);
 			record.offset = (uint64_t)(data - base);
-			data = put(data, tensor->data, tensor->len);
+			if (tensor->len && !tensor->data)
+				run->fill(run->context, i, (uint8_t *)data);
+			else if (tensor->len)
+				memcpy(data, tensor->data, tensor->len);
+			data += tensor->len;
 		} else {
 			record.offset = offsets ? offsets[i] : 0;
 		}

@@ -56,6 +56,9 @@ struct run_frame {
 	struct str parameters; /* JSON object text, or empty */
 	struct tensor *tensors;
 	size_t count;
+	/* To encode: writes the bytes of a tensor that has a length and no data. Called inside frame_encode_run(). */
+	void (*fill)(void *context, size_t tensor, uint8_t *to);
+	void *context;
 };
 
 /* Asks for the memory of a slab that the peer announced: its mapping and size, or false. */

@@ -1,0 +1,54 @@
+/* schedule/batch.h - what a worker is given at once: one run, or several of one method joined along the batch axis.
+ *
+ * The scheduler makes it when a worker has room (late, so that a batch grows while every worker is busy); the
+ * executor carries it; its outputs are split back exactly, each run's rows into that run's arena. A batch of one is
+ * carried as it is, whatever the servable says of batches. All on the serving loop. */
+#pragma once
+
+#include "schedule/run.h"
+
+#define BATCH_BYTES_MAX (64u << 20) /* of the inputs of a batch of several */
+
+struct worker;
+struct serving_options;
+
+struct batch {
+	struct batch *next;    /* in a list of whoever has it */
+	struct run **runs;     /* in the order of their rows; borrowed until it is done */
+	size_t count;
+	int64_t rows;	       /* along the axis; 0 for a run that has no such axis */
+	size_t bytes;	       /* of all inputs */
+	int axis;	       /* along which runs are joined */
+	enum batch_cut cut;    /* why it was sent as it is */
+	int64_t deadline_ns;   /* the latest of its runs': what the worker is told, and killed at */
+	struct worker *worker; /* borrowed while it is there */
+	uint64_t id;	       /* of the frame: slot and generation; the executor's */
+	int64_t sent_ns, run_ns; /* when it was sent; time inside the worker */
+	struct err err;	       /* of the batch as a whole; ERR_OK: each run has outputs or an error of its own */
+	struct run *single[1]; /* room of a batch of one */
+};
+
+/* Fills run->rows and run->batch_key: whether, and with which others, it may share a batch of that axis. `key` is the
+ * member of its parameters that must be the same; NULL: all of them must be. */
+void batch_prepare(struct run *run, int axis, const char *key);
+
+/* Returned owned: of one run, as which it starts. */
+struct batch *batch_create(struct run *run, int axis);
+/* Whether `run` may be joined: both are prepared for the same axis, and agree in method, key, names, datatypes, and
+ * shapes but for the axis. */
+bool batch_takes(const struct batch *batch, const struct run *run);
+void batch_add(struct batch *batch, struct run *run);
+/* Its runs are untouched. NULL is fine. */
+void batch_destroy(struct batch *batch);
+
+/* The inputs as the worker is to see them: of one run its own; of several with summed axis and no data (batch_copy()
+ * writes them). Memory of the first run's arena. */
+must_check enum err_code batch_inputs(struct batch *batch, struct tensor **ret, size_t *ret_count, struct err *err);
+/* Writes input `i` of all runs joined, `len` bytes as batch_inputs() said. */
+void batch_copy(const struct batch *batch, size_t i, uint8_t *to);
+/* What the worker gave for the whole, borrowed of a frame or a slab: checks (method_check_outputs()), splits, and
+ * copies each run's part into it; `metadata` goes to each. `limit_bytes` is for each run, and past it is that run's
+ * own error. Whatever a batch of one has wrong is its run's. ERR_UNKNOWN, of several: the outputs cannot be split (no
+ * such axis, other rows). */
+must_check enum err_code batch_take_outputs(struct batch *batch, const struct tensor *outputs, size_t count,
+					    struct str metadata, int64_t limit_bytes, struct err *err);
