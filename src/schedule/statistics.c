@@ -69,6 +69,29 @@ void statistics_each(struct statistics *statistics, const char *name, const char
 	cache_remove_if(statistics->records, visit, &each); /* removes none */
 }
 
+static void copy_record(void *context, const struct servable_statistics *record)
+{
+	struct statistics_snapshot *snapshot = context;
+	struct servable_statistics *copy = &snapshot->records[snapshot->count++];
+	*copy = *record;
+	copy->name = xstrdup(record->name);
+}
+
+struct statistics_snapshot *statistics_snapshot(struct statistics *statistics)
+{
+	size_t count = cache_count(statistics->records);
+	struct statistics_snapshot *snapshot = xcalloc(1, sizeof(*snapshot) + count * sizeof(snapshot->records[0]));
+	statistics_each(statistics, NULL, NULL, copy_record, snapshot);
+	return snapshot;
+}
+
+void statistics_snapshot_destroy(struct statistics_snapshot *snapshot)
+{
+	for (size_t i = 0; snapshot && i < snapshot->count; i++)
+		free(snapshot->records[i].name);
+	free(snapshot);
+}
+
 void duration_add(struct duration_count *duration, int64_t ns)
 {
 	duration->count++;

@@ -5,7 +5,7 @@
  * limits.route_cache of them, the longest unused one gives way. */
 #pragma once
 
-#include "base/err.h"
+#include "base/buf.h"
 #include "base/str.h"
 
 struct duration_count {
@@ -38,6 +38,16 @@ struct servable_statistics *statistics_of(struct statistics *statistics, const c
 /* Calls `each` for every record; `name` NULL: all; `version` NULL: all of that name. */
 void statistics_each(struct statistics *statistics, const char *name, const char *version,
 		     void (*each)(void *context, const struct servable_statistics *record), void *context);
+/* A copy of all records, for another thread. Returned owned: statistics_snapshot_destroy(). */
+struct statistics_snapshot {
+	size_t count;
+	struct servable_statistics records[];
+};
+struct statistics_snapshot *statistics_snapshot(struct statistics *statistics);
+void statistics_snapshot_destroy(struct statistics_snapshot *snapshot);
+/* As Prometheus families: those of Triton under its names (nv_inference_*), so that its dashboards work, and the
+ * distributions that it lacks (dlhub_*). May take long where there are many records: not for the serving loop. */
+void statistics_format(const struct statistics_snapshot *snapshot, struct buf *out);
 void duration_add(struct duration_count *duration, int64_t ns);
 size_t latency_bucket(int64_t ns);	  /* of LATENCY_BUCKETS */
 int64_t latency_bucket_ns(size_t bucket); /* its upper bound */
