@@ -154,13 +154,17 @@ static enum err_code decide(struct request *request, struct err *err)
 	switch (access) {
 	case ACCESS_ANYBODY:
 		return ERR_OK;
+	case ACCESS_METRICS:
+		if (settings_int(request->server->parts.settings, SETTING_METRICS_PUBLIC))
+			return ERR_OK;
+		__attribute__((fallthrough));
 	case ACCESS_SIGNED_IN:
 	case ACCESS_ADMIN:
 		if (!request->principal->user) {
 			err_set(err, ERR_UNAUTHENTICATED, "this needs a token");
 			return err_advise(err, "send 'Authorization: Bearer TOKEN'; `dlhub login` keeps one for you");
 		}
-		return access == ACCESS_ADMIN && !request->principal->admin ?
+		return access != ACCESS_SIGNED_IN && !request->principal->admin ?
 			       err_set(err, ERR_PERMISSION_DENIED, "this is for administrators") :
 			       ERR_OK;
 	default:

@@ -23,6 +23,7 @@ static const struct route routes[] = {
 	{ METHOD_GET, MODEL_VERSION "/ready", ROUTE_INLINE, ACCESS_READ, handle_model_ready, 2 },
 	{ METHOD_GET, "/", ROUTE_INLINE, ACCESS_ANYBODY, handle_root },
 	{ METHOD_GET, "/api/v1/hub", ROUTE_INLINE, ACCESS_ANYBODY, handle_hub },
+	{ METHOD_GET, "/metrics", ROUTE_POOL, ACCESS_METRICS, handle_metrics, 0, prepare_metrics },
 	{ METHOD_GET, "/api/v1/schemas/{name}", ROUTE_INLINE, ACCESS_ANYBODY, handle_schema },
 	{ METHOD_GET, "/api/v1/whoami", ROUTE_INLINE, ACCESS_ANYBODY, handle_whoami },
 	{ METHOD_GET, "/api/v1/namespaces", ROUTE_INLINE, ACCESS_SIGNED_IN, handle_namespaces },

@@ -17,6 +17,7 @@ enum route_access {
 	ACCESS_ANYBODY,	  /* no principal needed; a bad token is still 401 */
 	ACCESS_SIGNED_IN, /* 401 for anonymous */
 	ACCESS_ADMIN,	  /* 403 else */
+	ACCESS_METRICS,	  /* an administrator, or anybody where metrics.public says so */
 	ACCESS_DISCOVER,  /* the servable {owner}/{name}: rights of identity/identity.h */
 	ACCESS_READ,
 	ACCESS_DOWNLOAD,
@@ -36,6 +37,7 @@ struct route {
 	enum route_access access;
 	route_fn handler;
 	int version_param; /* index of the {version} parameter; 0: none (the newest), for routes about a servable */
+	void (*prepare)(struct request *request); /* on the loop, before a pool handler: copies what belongs to the loop */
 };
 
 /* Finds the row for path and method and fills segments and params. ERR_NOT_FOUND; ERR_UNIMPLEMENTED with
@@ -53,6 +55,8 @@ size_t route_unescape(void *context, struct MHD_Connection *connection, char *te
 enum err_code handle_root(struct request *, struct err *);		 /* hub_routes.c */
 enum err_code handle_hub(struct request *, struct err *);
 enum err_code handle_schema(struct request *, struct err *);
+void prepare_metrics(struct request *); /* metric_routes.c */
+enum err_code handle_metrics(struct request *, struct err *);
 enum err_code handle_server_metadata(struct request *, struct err *); /* oip_routes.c */
 enum err_code handle_live(struct request *, struct err *);
 enum err_code handle_model_metadata(struct request *, struct err *);

@@ -38,6 +38,7 @@ static void request_destroy(struct request *request)
 	err_done(&request->lookup);
 	buf_done(&request->body);
 	buf_done(&request->reply.body);
+	statistics_snapshot_destroy(request->statistics);
 	free(request->reply.location);
 	if (request->reply.file_fd >= 0)
 		close(request->reply.file_fd);
@@ -156,6 +157,12 @@ static struct MHD_Response *make_response(struct request *request)
 	return MHD_create_response_from_iovec(pieces, count, NULL, NULL);
 }
 
+static void count_reply(struct http_server *server, int status)
+{
+	if (status >= 0 && status < (int)ARRAY_SIZE(server->replies))
+		server->replies[status]++;
+}
+
 static enum MHD_Result send_reply(struct request *request)
 {
 	struct MHD_Response *response = make_response(request);
@@ -163,6 +170,7 @@ static enum MHD_Result send_reply(struct request *request)
 		return MHD_NO;
 	add_headers(request, response);
 	request->phase = PHASE_SENT;
+	count_reply(request->server, request->reply.status);
 	enum MHD_Result result = MHD_queue_response(request->connection, (unsigned int)request->reply.status, response);
 	MHD_destroy_response(response);
 	return result;
@@ -307,6 +315,8 @@ static void handler_done(void *context)
 
 void request_to_pool(struct request *request)
 {
+	if (request->route->prepare)
+		request->route->prepare(request);
 	enum lane lane = request->route->kind == ROUTE_SEARCH ? LANE_SEARCH : LANE_CATALOG;
 	if (!pool_submit(request->server->parts.loop, lane, run_handler, handler_done, request)) {
 		struct err err = ERR_INIT;
@@ -409,6 +419,7 @@ enum err_code http_server_start(const struct http_parts *parts, struct http_serv
 	_cleanup_free_ char *boot = random_hex(4);
 	str_copy(server->boot, sizeof(server->boot), boot);
 	server->started_ms = loop_now_ns(parts->loop) / 1000000;
+	metrics_add(parts->metrics, metric_collect_http, server);
 	server->hook = hook_create_before_wait(parts->loop, on_before_wait, server);
 	server->housekeeping = timer_create_on(parts->loop, on_housekeeping, server);
 	timer_start(server->housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
@@ -461,6 +472,7 @@ void http_server_stop(struct http_server *server)
 	http_server_quiesce(server);
 	resume_paused(server);
 	turn(server); /* sends what is ready */
+	metrics_remove(server->parts.metrics, server);
 	hook_close(server->hook);
 	watch_close(server->watch);
 	timer_close(server->housekeeping);

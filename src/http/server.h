@@ -4,6 +4,7 @@
  * the connection is suspended. */
 #pragma once
 
+#include "base/metric.h"
 #include "blob/blob.h"
 #include "catalog/catalog.h"
 #include "io/loop.h"
@@ -22,6 +23,7 @@ struct http_parts { /* all borrowed, must outlive the server */
 	struct lookup *lookup;
 	struct run_path *runs;
 	struct statistics *statistics;
+	struct metrics *metrics;
 	struct publisher *publisher;
 };
 

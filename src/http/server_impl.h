@@ -22,6 +22,7 @@ struct http_server {
 	bool ended;  /* the parts are going: nothing new is begun */
 	int64_t started_ms;
 	unsigned int sandbox;
+	uint64_t replies[600]; /* by status */
 	struct request *waiters; /* long polls of tasks */
 	struct request *suspended; /* those whose client may leave while they wait */
 	struct request *paused; /* those that gave the turn to others in the middle of their body */
@@ -51,6 +52,9 @@ void run_give_up(struct request *request);
 void leavers_watch(struct request *request);
 void leavers_unwatch(struct request *request); /* does nothing for one that is not watched */
 void leavers_sweep(struct http_server *server);
+
+/* http/metric_routes.c: metric_collect_fn of the server's own numbers. */
+void metric_collect_http(void *context, struct buf *out);
 
 /* http/linger.c: lets the client of a connection that is about to be closed send the rest, so that it reads the answer. */
 void linger_start(struct http_server *server, struct MHD_Connection *connection);

@@ -1,9 +1,11 @@
 /* dlhubd - the hub. Builds its parts in order, serves, and tears them down in reverse. */
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "http/server.h"
 #include "hub/backup.h"
 #include "hub/data.h"
+#include "hub/metrics.h"
 #include "io/fs.h"
 #include "io/sandbox.h"
 #include "site/local.h"
@@ -31,6 +33,8 @@ struct hub {
 	struct lookup *lookup;
 	struct statistics *statistics;
 	struct run_path *runs;
+	struct metrics *metrics;
+	struct hub_metrics own_metrics;
 	struct publisher *publisher;
 	struct http_server *http;
 	struct signal_watch *on_term, *on_int, *on_hup;
@@ -289,6 +293,10 @@ static enum err_code build(struct hub *hub, struct err *err)
 								     .on_task = on_task,
 								     .on_visible = on_visible,
 								     .context = hub });
+	hub->metrics = metrics_create();
+	hub->own_metrics = (struct hub_metrics){ .loop = hub->loop, .scheduler = hub->scheduler, .publisher = hub->publisher,
+						 .started_wall_ms = clock_wall_ms() };
+	metrics_add(hub->metrics, hub_metrics_collect, &hub->own_metrics);
 	return http_server_start(&(struct http_parts){ .loop = hub->loop,
 						       .settings = hub->settings,
 						       .data = hub->data.path,
@@ -298,6 +306,7 @@ static enum err_code build(struct hub *hub, struct err *err)
 						       .lookup = hub->lookup,
 						       .runs = hub->runs,
 						       .statistics = hub->statistics,
+						       .metrics = hub->metrics,
 						       .publisher = hub->publisher },
 				 &hub->http, err);
 }
@@ -313,6 +322,7 @@ static void teardown(struct hub *hub)
 	run_path_destroy(hub->runs);
 	lookup_destroy(hub->lookup);
 	statistics_destroy(hub->statistics);
+	metrics_destroy(hub->metrics);
 	local_executor_destroy(hub->executor);
 	signal_watch_close(hub->on_term);
 	signal_watch_close(hub->on_int);
