@@ -123,18 +123,28 @@ static void set_unref(struct replicas *set)
 	set_free_if_unused(set);
 }
 
+/* The version is to be run in another way (engine, threads) than before: who ran it so ends, once idle, unless it is run so
+ * again. */
+static void retire_siblings(struct scheduler *scheduler, const struct servable *servable)
+{
+	size_t same = strcspn(servable->key, " ") + 1;
+	for (struct replicas *set = scheduler->sets; set; set = set->next)
+		if (strncmp(set->key, servable->key, same) == 0)
+			set->retired = true;
+}
+
 static struct replicas *set_of(struct scheduler *scheduler, struct servable *servable)
 {
 	if (servable->replicas)
 		return servable->replicas;
-	_cleanup_free_ char *key = xasprintf("%s@%s", servable->full_name, servable->digest);
 	struct replicas *set = scheduler->sets;
-	while (set && strcmp(set->key, key) != 0)
+	while (set && strcmp(set->key, servable->key) != 0)
 		set = set->next;
 	if (!set) {
+		retire_siblings(scheduler, servable);
 		set = NEW(struct replicas);
 		set->scheduler = scheduler;
-		set->key = TAKE(key);
+		set->key = xstrdup(servable->key);
 		set->next = scheduler->sets;
 		if (set->next)
 			set->next->previous = set;

@@ -2,17 +2,50 @@
 
 #include "base/alloc.h"
 
+/* The record as the publish left it, or that of the engine which the owner pinned, where the publish has shown it to be
+ * equal (publish/engines.h writes both). Returned owned. */
+static json_t *serving_in_force(json_t *serving, const char *pinned)
+{
+	static const char *const described[] = { "engine", "framework", "batch" };
+	static const char *const run[] = { "program", "environment", "files", "derived", "ports" };
+	json_t *copy = json_copy(serving), *engine, *how;
+	size_t i;
+	json_array_foreach(json_object_get(serving, "engines"), i, engine) {
+		if (!pinned || strcmp(json_path_string(engine, "engine") ?: "", pinned) != 0 ||
+		    !(how = json_object_get(engine, "run")))
+			continue;
+		for (size_t k = 0; k < ARRAY_SIZE(described); k++) {
+			json_object_del(copy, described[k]);
+			if (json_object_get(engine, described[k]))
+				json_object_set(copy, described[k], json_object_get(engine, described[k]));
+		}
+		for (size_t k = 0; k < ARRAY_SIZE(run); k++)
+			json_object_del(copy, run[k]);
+		json_object_update(copy, how);
+	}
+	return copy;
+}
+
 static char *load_document(const struct version_row *row, const char *directory, json_t *servable, json_t *serving,
 			   int64_t threads)
 {
-	json_t *files = json_object_get(serving, "files");
+	json_t *files = json_object_get(serving, "files"), *ports = json_object_get(serving, "ports");
 	_cleanup_json_ json_t *load =
 		json_pack("{s:i, s:s, s:s, s:s*, s:s*, s:O, s:{s:O?}, s:i}", "frame_version", (int)FRAME_VERSION, "digest",
 			  row->digest, "directory", directory, "type", json_path_string(servable, "type"), "shim",
 			  json_path_string(servable, "shim"), "servable", servable, "dlhub", "files", files, "threads", (int)threads);
 	if (!load)
 		abort();
+	if (ports)
+		json_object_set(load, "ports", ports);
 	return json_canonical(load);
+}
+
+/* A version's own files, or what the publish made of them for the engine. Returned owned. */
+static char *directory_of(const struct version_row *row, const char *data, const json_t *serving)
+{
+	const char *derived = json_path_string(serving, "derived");
+	return derived ? xasprintf("%s/derived/%s/%s", data, row->digest, derived) : xasprintf("%s/versions/%s", data, row->digest);
 }
 
 enum err_code servable_create(const struct version_row *row, const char *data, const struct settings *settings,
@@ -36,29 +69,31 @@ enum err_code servable_create(const struct version_row *row, const char *data, c
 				.full_name = xasprintf("%s/%s", row->owner, row->name),
 				.number = row->number,
 				.signature = signature };
+	const json_t *wishes = json_path(description, "dlhub.serving");
+	_cleanup_json_ json_t *in_force = serving_in_force(serving, json_path_string(wishes, "engine"));
 	code = access_list_parse(row->access.owner, access, &s->access, err);
 	if (code == ERR_OK)
-		code = serving_options_parse(json_path(description, "dlhub.serving"), json_is_true(json_path(serving, "batch.proved")),
-					     settings, &s->options, err);
+		code = serving_options_parse(wishes, json_is_true(json_path(in_force, "batch.proved")), settings, &s->options, err);
 	if (code != ERR_OK) {
 		servable_unref(s);
 		return code;
 	}
 	snprintf(s->number_text, sizeof(s->number_text), "%lld", (long long)row->number);
 	str_copy(s->digest, sizeof(s->digest), row->digest);
-	const char *engine = json_path_string(serving, "engine") ?: "python";
-	const char *program = json_path_string(serving, "program") ?: "python";
-	const char *environment = json_path_string(serving, "environment");
+	const char *engine = json_path_string(in_force, "engine") ?: "python";
+	const char *program = json_path_string(in_force, "program") ?: "python";
+	const char *environment = json_path_string(in_force, "environment");
 	s->platform = xasprintf("dlhub_%s", engine);
-	char *directory = xasprintf("%s/versions/%s", data, row->digest);
+	s->key = xasprintf("%s@%s %s %lld", s->full_name, s->digest, engine, (long long)s->options.threads);
+	char *directory = directory_of(row, data, in_force);
 	s->spec = (struct worker_spec){
 		.digest = s->digest,
 		.directory = directory,
-		.load = load_document(row, directory, servable, serving, s->options.threads),
+		.load = load_document(row, directory, servable, in_force, s->options.threads),
 		.program = xstrdup(program),
 		.environment = environment && *environment ? xasprintf("%s/environments/%s", data, environment) : NULL,
 		.memory_bytes = settings_int(settings, SETTING_WORKER_MEMORY_BYTES),
-		.network = json_is_true(json_object_get(serving, "network")) && settings_int(settings, SETTING_WORKER_NETWORK),
+		.network = json_is_true(json_object_get(in_force, "network")) && settings_int(settings, SETTING_WORKER_NETWORK),
 		.start_deadline_ms = settings_int(settings, SETTING_LIMITS_START_S) * 1000,
 	};
 	*ret = s;
@@ -83,6 +118,7 @@ void servable_unref(struct servable *servable)
 	free(servable->owner);
 	free(servable->name);
 	free(servable->full_name);
+	free(servable->key);
 	free(servable->platform);
 	free((char *)servable->spec.directory);
 	free((char *)servable->spec.load);

@@ -17,6 +17,7 @@ struct servable {
 	int64_t number; /* 0 before it is published */
 	char number_text[24];
 	char digest[SHA256_HEX + 1];
+	char *key; /* "OWNER/NAME@DIGEST ENGINE THREADS": rows alike in it share their workers */
 	struct access_list access;
 	struct signature *signature;
 	char *platform; /* "onnx_openvino": <project>_<format>, informational */
