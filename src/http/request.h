@@ -76,7 +76,7 @@ struct request {
 	struct upload *upload;
 	/* answer */
 	struct reply reply;
-	struct statistics_snapshot *statistics; /* owned: of the metrics, copied for the pool */
+	struct statistics_snapshot *statistics; /* owned: copied for the pool */
 	unsigned int after; /* enum after_flags: what the loop does once the pool handler succeeded */
 	struct timer *timer; /* long poll */
 	int64_t wait_ms;     /* how long the handler may wait for a change; 0: not any more */

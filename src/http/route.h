@@ -61,7 +61,12 @@ enum err_code handle_server_metadata(struct request *, struct err *); /* oip_rou
 enum err_code handle_live(struct request *, struct err *);
 enum err_code handle_model_metadata(struct request *, struct err *);
 enum err_code handle_model_ready(struct request *, struct err *);
-enum err_code begin_infer(struct request *, struct err *);
+enum err_code handle_model_config(struct request *, struct err *);
+enum err_code handle_model_statistics(struct request *, struct err *); /* statistics_routes.c */
+void prepare_statistics(struct request *);
+enum err_code handle_statistics(struct request *, struct err *);
+enum err_code handle_repository_index(struct request *, struct err *); /* repository_routes.c */
+enum err_code begin_infer(struct request *, struct err *); /* run_routes.c */
 enum err_code begin_run(struct request *, struct err *);
 enum err_code handle_search(struct request *, struct err *); /* servable_routes.c */
 enum err_code handle_servables(struct request *, struct err *);

@@ -163,13 +163,14 @@ def test_every_route_answers_as_documented(send, identity_onnx):
         send("GET", f"/api/v1/{one}/status")
     assert len(send("GET", "/api/v1/tasks").json()["tasks"]) == 2 and len(send("GET", "/api/v1/tasks?status=failed").json()["tasks"]) == 1
 
-    for path in ("/", "/v2", "/v2/health/live", "/v2/health/ready", "/api/v1/hub", "/api/v1/whoami", "/api/v1/namespaces",
+    for path in ("/", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/stats", "/api/v1/hub", "/api/v1/whoami", "/api/v1/namespaces",
                  "/api/v1/servables", "/api/v1/search?q=title&limit=5", "/api/v1/users", "/api/v1/groups", "/api/v1/schemas/document.json"):
         assert send("GET", path).status == 200, path
     assert send("GET", "/api/v1/whoami", token=None).json()["user"] is None
 
     for at in ("", "/versions/1"):
-        assert send("GET", MODEL + at).status == send("GET", MODEL + at + "/ready").status == 200
+        for what in ("", "/ready", "/config", "/stats"):
+            assert send("GET", MODEL + at + what).status == 200, what
         assert send("POST", MODEL + at + "/infer", {"id": "7", **TENSORS}).json()["outputs"][0]["data"] == [1, 2]
         binary = send("POST", MODEL + at + "/infer", {**TENSORS, "parameters": {"binary_data_output": True}})
         assert binary.headers["content-type"] == "application/octet-stream" and binary.headers["inference-header-content-length"]
@@ -179,6 +180,7 @@ def test_every_route_answers_as_documented(send, identity_onnx):
         assert send("GET", SERVABLE + at).json()["access"]["visible_to"] == ["public"]
         assert send("GET", SERVABLE + at + "/files/model.onnx").body == identity_onnx
         assert send("PATCH", SERVABLE + at, {"datacite": {"titles": [{"title": "Other"}]}}).status == 200
+    assert send("POST", "/v2/repository/index").json()[0]["name"] == "admin/identity"
     assert send("GET", SERVABLE + "/versions").status == send("GET", SERVABLE + "/access").status == 200
     assert send("PUT", SERVABLE + "/access", {"visible_to": ["public"], "run_by": ["signed-in"]}).status == 200
     assert send("PUT", SERVABLE + "/aliases/stable", {"version": 1}).status == 204
