@@ -15,7 +15,10 @@ static struct model_config config_of(const char *input, const char *output, int 
 	_cleanup_json_ json_t *json = json_loads(text.data, 0, NULL);
 	buf_done(&text);
 	assert_int_equal(signature_parse(json, ret_signature, NULL), ERR_OK);
-	struct servable servable = { .full_name = "a/m", .number_text = "3", .platform = "dlhub_openvino", .signature = *ret_signature };
+	static struct servable servable; /* whose strings are borrowed */
+	servable = (struct servable){
+		.full_name = "a/m", .number_text = "3", .platform = "dlhub_openvino", .signature = *ret_signature
+	};
 	servable.options.batch.on = axis >= 0;
 	servable.options.batch.axis = axis;
 	servable.options.batch.max = 16;
