@@ -2,7 +2,9 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "schedule/servable.h"
 
+#define PARTS_FIRST 8u
 #define BYTES_PREFIX 4u /* the length of each element of a BYTES tensor */
 
 /* --- what may be joined --- */
@@ -73,7 +75,7 @@ static size_t input_bytes(const struct run *run)
 
 bool batch_takes(const struct batch *batch, const struct run *run)
 {
-	const struct run *first = batch->runs[0];
+	const struct run *first = batch->parts[0].run;
 	const struct run_request *a = &first->request, *b = &run->request;
 	if (!first->rows || !run->rows || first->isolated || run->isolated)
 		return false;
@@ -91,36 +93,56 @@ bool batch_takes(const struct batch *batch, const struct run *run)
 struct batch *batch_create(struct run *run, int axis)
 {
 	struct batch *batch = NEW(struct batch);
-	batch->runs = batch->single;
-	batch->single[0] = run;
+	batch->servable = servable_ref(run->servable);
+	batch->method = run->method;
+	batch->parts = batch->single;
+	batch->parts[0] = (struct batch_part){ run, run->rows };
 	batch->count = 1;
 	batch->rows = run->rows;
 	batch->bytes = input_bytes(run);
 	batch->axis = axis;
 	batch->deadline_ns = run->deadline_ns;
+	run->batch = batch;
 	return batch;
 }
 
 void batch_add(struct batch *batch, struct run *run)
 {
 	if (batch->count == 1) {
-		batch->runs = xcalloc(8, sizeof(struct run *));
-		batch->runs[0] = batch->single[0];
-	} else if (batch->count >= 8 && (batch->count & (batch->count - 1)) == 0) {
-		batch->runs = xrealloc(batch->runs, 2 * batch->count * sizeof(struct run *));
+		batch->parts = xcalloc(PARTS_FIRST, sizeof(*batch->parts));
+		batch->parts[0] = batch->single[0];
+	} else if (batch->count >= PARTS_FIRST && (batch->count & (batch->count - 1)) == 0) {
+		batch->parts = xrealloc(batch->parts, 2 * batch->count * sizeof(*batch->parts));
 	}
-	batch->runs[batch->count++] = run;
+	batch->parts[batch->count++] = (struct batch_part){ run, run->rows };
 	batch->rows += run->rows;
 	batch->bytes += input_bytes(run);
 	batch->deadline_ns = MAX(batch->deadline_ns, run->deadline_ns);
+	run->batch = batch;
+}
+
+void batch_leave(struct batch *batch, struct run *run)
+{
+	size_t i = 0;
+	while (batch->parts[i].run != run)
+		i++;
+	batch->parts[i].run = NULL;
+	batch->left_count++;
+	run->batch = NULL;
+}
+
+struct run *batch_only_run(const struct batch *batch)
+{
+	return batch->count == 1 ? batch->parts[0].run : NULL;
 }
 
 void batch_destroy(struct batch *batch)
 {
 	if (!batch)
 		return;
-	if (batch->runs != batch->single)
-		free(batch->runs);
+	if (batch->parts != batch->single)
+		free(batch->parts);
+	servable_unref(batch->servable);
 	err_done(&batch->err);
 	free(batch);
 }
@@ -129,13 +151,13 @@ void batch_destroy(struct batch *batch)
 
 enum err_code batch_inputs(struct batch *batch, struct tensor **ret, size_t *ret_count, struct err *err)
 {
-	struct run_request *request = &batch->runs[0]->request;
+	struct run_request *request = &batch->parts[0].run->request;
 	*ret_count = request->input_count;
 	if (batch->count == 1) {
 		*ret = request->inputs;
 		return ERR_OK;
 	}
-	struct tensor *inputs = arena_try(&batch->runs[0]->arena, request->input_count * sizeof(*inputs));
+	struct tensor *inputs = arena_try(&batch->parts[0].run->arena, request->input_count * sizeof(*inputs));
 	if (!inputs)
 		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for the %zu inputs of a batch", request->input_count);
 	for (size_t i = 0; i < request->input_count; i++) {
@@ -143,7 +165,7 @@ enum err_code batch_inputs(struct batch *batch, struct tensor **ret, size_t *ret
 		inputs[i].data = NULL;
 		inputs[i].shape[batch->axis] = batch->rows;
 		for (size_t k = 1; k < batch->count; k++)
-			inputs[i].len += batch->runs[k]->request.inputs[i].len;
+			inputs[i].len += batch->parts[k].run->request.inputs[i].len;
 	}
 	*ret = inputs;
 	return ERR_OK;
@@ -160,10 +182,10 @@ static size_t piece_count(const struct tensor *tensor, int axis)
 
 void batch_copy(const struct batch *batch, size_t i, uint8_t *to)
 {
-	size_t pieces = batch->count > 1 ? piece_count(&batch->runs[0]->request.inputs[i], batch->axis) : 1;
+	size_t pieces = batch->count > 1 ? piece_count(&batch->parts[0].run->request.inputs[i], batch->axis) : 1;
 	for (size_t piece = 0; piece < pieces; piece++)
 		for (size_t k = 0; k < batch->count; k++) {
-			const struct tensor *tensor = &batch->runs[k]->request.inputs[i];
+			const struct tensor *tensor = &batch->parts[k].run->request.inputs[i];
 			size_t len = tensor->len / pieces;
 			if (len)
 				memcpy(to, tensor->data + piece * len, len);
@@ -303,52 +325,66 @@ static void take_whole(struct run *run, const struct tensor *whole, size_t count
 	run->output_count = count;
 }
 
-static void take_part(struct run *run, const struct batch *batch, struct cutter *cutters, size_t count, int64_t limit)
+/* Puts the next `rows` rows of each output into the run, which is NULL where it has left. */
+static void take_part(struct run *run, int64_t rows, struct cutter *cutters, size_t count, int64_t limit)
 {
 	int64_t left = limit;
-	struct tensor *outputs = take_descriptors(run, count);
-	for (size_t i = 0; i < count; i++) { /* to the end: each cutter must pass this run's rows */
+	struct tensor *outputs = run ? take_descriptors(run, count) : NULL;
+	for (size_t i = 0; i < count; i++) { /* to the end: each cutter must pass these rows */
 		size_t from;
-		struct tensor part = cutter_next(&cutters[i], run->rows, &from);
+		struct tensor part = cutter_next(&cutters[i], rows, &from);
+		if (!run || run->err.code != ERR_OK)
+			continue;
 		part.name = run->method->outputs[i].name;
-		if (run->err.code == ERR_OK)
-			part.data = take_room(run, i, part.len, &left, limit);
-		if (run->err.code != ERR_OK)
+		part.data = take_room(run, i, part.len, &left, limit);
+		if (!part.data)
 			continue;
 		if (part.len)
-			copy_part(cutters[i].whole, &part, batch->axis, from, part.data);
+			copy_part(cutters[i].whole, &part, cutters[i].axis, from, part.data);
 		outputs[i] = part;
 	}
-	if (run->err.code != ERR_OK)
+	if (!run || run->err.code != ERR_OK)
 		return;
 	run->outputs = outputs;
 	run->output_count = count;
+}
+
+static enum err_code init_cutters(struct cutter *cutters, const struct batch *batch, const struct tensor *whole, size_t count,
+				  struct err *err)
+{
+	for (size_t i = 0; i < count; i++)
+		if (cutter_init(&cutters[i], batch, &whole[i], err) != ERR_OK)
+			return ERR_UNKNOWN;
+	return ERR_OK;
 }
 
 enum err_code batch_take_outputs(struct batch *batch, const struct tensor *outputs, size_t count, struct str metadata,
 				 int64_t limit_bytes, struct err *err)
 {
 	if (batch->count == 1) {
-		take_whole(batch->runs[0], outputs, count, limit_bytes);
-		if (batch->runs[0]->err.code == ERR_OK)
-			take_metadata(batch->runs[0], metadata);
+		struct run *run = batch->parts[0].run;
+		if (run)
+			take_whole(run, outputs, count, limit_bytes);
+		if (run && run->err.code == ERR_OK)
+			take_metadata(run, metadata);
 		return ERR_OK;
 	}
 	_cleanup_free_ struct tensor *whole = xcalloc(count + 1, sizeof(*whole));
 	_cleanup_free_ struct cutter *cutters = xcalloc(count + 1, sizeof(*cutters));
 	if (count)
 		memcpy(whole, outputs, count * sizeof(*whole));
-	enum err_code code = ERR_OK;
-	for (size_t i = 0; i < count && code == ERR_OK; i++) /* so that nothing below reads a document in shared memory */
-		code = cutter_init(&cutters[i], batch, &whole[i], err);
+	/* Twice: the check must not read a document that lies in shared memory, and may change the order. */
+	enum err_code code = init_cutters(cutters, batch, whole, count, err);
 	if (code == ERR_OK)
-		code = method_check_outputs(batch->runs[0]->method, whole, count, err);
-	for (size_t i = 0; i < count && code == ERR_OK; i++) /* that may have changed their order */
-		code = cutter_init(&cutters[i], batch, &whole[i], err);
+		code = method_check_outputs(batch->method, whole, count, err);
+	if (code == ERR_OK)
+		code = init_cutters(cutters, batch, whole, count, err);
+	batch->unsplit = code != ERR_OK;
 	for (size_t k = 0; k < batch->count && code == ERR_OK; k++) {
-		take_part(batch->runs[k], batch, cutters, count, limit_bytes);
-		if (batch->runs[k]->err.code == ERR_OK)
-			take_metadata(batch->runs[k], metadata);
+		struct run *run = batch->parts[k].run;
+		take_part(run, batch->parts[k].rows, cutters, count, limit_bytes);
+		if (run && run->err.code == ERR_OK)
+			take_metadata(run, metadata);
 	}
 	return code;
 }

@@ -12,6 +12,7 @@ struct executor;
 /* The head of whatever an executor keeps of a worker. */
 struct worker {
 	struct executor *executor;
+	bool lost;	   /* at on_gone: the way to it is gone, so that no run is to blame */
 	int64_t window_ns; /* how much work may be on its way to it: 0: CREDIT_WINDOW_NS; more where the way is long */
 };
 
@@ -45,14 +46,14 @@ struct worker_events {
 struct executor_ops {
 	enum err_code (*start)(struct executor *executor, const struct worker_spec *spec, const struct worker_events *events,
 			       struct worker **ret, struct err *err);
-	/* Lends the batch until on_batch_done or on_gone. Frames of one loop turn go out in one write. */
+	/* Lends the batch until on_batch_done or on_gone, and reads its inputs before it returns: a run may leave the
+	 * batch later. Frames of one loop turn go out in one write. */
 	enum err_code (*send)(struct worker *worker, struct batch *batch, struct err *err);
-	/* Takes the batch back at once: the worker is told, what it still answers is dropped, and on_batch_done is not
-	 * called for it. */
+	/* Nobody waits for the batch any more: the worker is told. It ends as ever, by on_batch_done or on_gone. */
 	void (*cancel)(struct worker *worker, struct batch *batch);
 	/* Ends it: SIGTERM after its runs, SIGKILL where `now`. on_gone comes. */
 	void (*stop)(struct worker *worker, bool now);
-	/* Kills and frees it without any further event: for the end of the scheduler. */
+	/* Kills and frees it without any further event, or look at its batches: for the end of the scheduler. */
 	void (*abandon)(struct worker *worker);
 };
 

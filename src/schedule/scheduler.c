@@ -242,17 +242,21 @@ static void on_batch_done(void *context, struct worker *worker, struct batch *ba
 {
 	struct replica *replica = context;
 	struct replicas *set = replica->set;
-	struct run *run = batch->runs[0];
+	struct run *run = batch_only_run(batch);
 	sent_remove(replica, batch);
-	run->run_ns = batch->run_ns;
+	if (batch->run_ns > 0)
+		set->mean_run_ns = set->mean_run_ns ? (set->mean_run_ns * 7 + batch->run_ns) / 8 : batch->run_ns;
+	if (run)
+		run->run_ns = batch->run_ns;
+	set->refs++; /* this may drop the last servable */
 	batch_destroy(batch);
-	if (run->run_ns > 0)
-		set->mean_run_ns = set->mean_run_ns ? (set->mean_run_ns * 7 + run->run_ns) / 8 : run->run_ns;
 	replica->progress_ns = loop_now_ns(set->scheduler->loop);
 	if (!replica->sent)
 		replica->idle_since_ns = replica->progress_ns;
 	dispatch(set);
-	complete(set->scheduler, run);
+	if (run)
+		complete(set->scheduler, run);
+	set_unref(set);
 }
 
 /* A worker that had loaded is gone with these. What it had answered and not yet sent is lost with it, so with several runs
@@ -262,17 +266,19 @@ static void take_back(struct replicas *set, bool late, struct batch **batches, s
 {
 	struct scheduler *scheduler = set->scheduler;
 	int64_t now = loop_now_ns(scheduler->loop);
-	if (count == 1 && !late) {
+	if (count == 1 && !late && batch_only_run(batches[0])) {
 		_cleanup_free_ char *text = xasprintf("the worker %s while it ran this", err_text(why));
 		log_warning("%s: %s", set->key, text);
-		fail(scheduler, batches[0]->runs[0], why->code, text,
+		fail(scheduler, batch_only_run(batches[0]), why->code, text,
 		     "its memory limit is worker.memory_bytes; the servable's owner finds more in its log");
 		batch_destroy(batches[0]);
 		return;
 	}
 	for (size_t i = count; i-- > 0;) {
-		struct run *run = batches[i]->runs[0];
+		struct run *run = batch_only_run(batches[i]);
 		batch_destroy(batches[i]);
+		if (!run)
+			continue;
 		if (late && run->deadline_ns <= now) {
 			fail(scheduler, run, ERR_DEADLINE_EXCEEDED, "the run did not end before its deadline and was stopped",
 			     "give it more time (timeout_s, or parameters.timeout in microseconds)");
@@ -423,18 +429,19 @@ static void sweep_set(struct replicas *set, int64_t now)
 	for (struct replica *r = set->workers; r; r = r->next) {
 		bool stuck = now - r->progress_ns > STUCK_NS;
 		for (struct batch *batch = r->sent, *next; batch && !r->stopping; batch = next) {
-			struct run *run = batch->runs[0];
+			struct run *run = batch_only_run(batch);
 			next = batch->next;
-			if (run->deadline_ns > now)
+			if (batch->deadline_ns > now)
 				continue;
 			if (batch == r->sent || stuck) {
 				r->stopping = r->late = true;
 				r->worker->executor->ops->stop(r->worker, true);
 				break;
 			}
-			sent_remove(r, batch);
+			if (!run)
+				continue;
+			batch_leave(batch, run);
 			r->worker->executor->ops->cancel(r->worker, batch);
-			batch_destroy(batch);
 			fail(scheduler, run, ERR_DEADLINE_EXCEEDED, "the run waited for its worker until its deadline", NULL);
 		}
 	}
@@ -512,11 +519,11 @@ void scheduler_destroy(struct scheduler *scheduler)
 		set->refs++;
 		for (struct replica *r; (r = set->workers);) {
 			for (struct batch *batch; (batch = r->sent);) {
-				struct run *run = batch->runs[0];
+				struct run *run = batch_only_run(batch);
 				sent_remove(r, batch);
-				r->worker->executor->ops->cancel(r->worker, batch);
 				batch_destroy(batch);
-				fail(scheduler, run, ERR_UNAVAILABLE, "the hub is ending", NULL);
+				if (run)
+					fail(scheduler, run, ERR_UNAVAILABLE, "the hub is ending", NULL);
 			}
 			set->workers = r->next;
 			r->worker->executor->ops->abandon(r->worker);

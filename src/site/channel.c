@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define READ_BYTES (256u << 10)
-#define SLOTS_MAX 1024 /* batches that one worker holds, those that were taken back included */
+#define SLOTS_MAX 1024 /* batches that one worker holds */
 #define FDS_MAX 16 /* that came before the frames that they belong to */
 #define MESSAGE_BYTES (16u << 10)   /* of a servable's own error: what is passed on to its caller */
 #define TRACEBACK_BYTES (64u << 10) /* its end says more than its begin */
@@ -25,8 +25,7 @@ struct channel_group {
 struct slot {
 	uint32_t generation;
 	uint32_t next_free;
-	bool used;
-	struct batch *batch; /* NULL when it was taken back */
+	struct batch *batch; /* NULL: free */
 	uint64_t order;
 };
 
@@ -163,7 +162,6 @@ static uint64_t slot_take(struct channel *channel, struct batch *batch)
 	uint32_t index = channel->free_slot - 1;
 	struct slot *slot = &channel->slots[index];
 	channel->free_slot = slot->next_free;
-	slot->used = true;
 	slot->batch = batch;
 	slot->order = channel->order++;
 	return (uint64_t)slot->generation << 32 | index;
@@ -175,12 +173,11 @@ static struct slot *slot_of(struct channel *channel, uint64_t id)
 	if (index >= channel->slot_count)
 		return NULL;
 	struct slot *slot = &channel->slots[index];
-	return slot->used && slot->generation == (uint32_t)(id >> 32) ? slot : NULL;
+	return slot->batch && slot->generation == (uint32_t)(id >> 32) ? slot : NULL;
 }
 
 static void slot_give(struct channel *channel, struct slot *slot)
 {
-	slot->used = false;
 	slot->batch = NULL;
 	if (++slot->generation == 0)
 		slot->generation = 1;
@@ -226,7 +223,7 @@ static enum err_code place_inputs(struct channel *channel, struct batch *batch, 
 		if (inputs[i].len <= FRAME_INLINE_MAX)
 			continue;
 		if (!slabs) {
-			slabs = arena_try(&batch->runs[0]->arena, count * sizeof(*slabs));
+			slabs = arena_try(&batch->parts[0].run->arena, count * sizeof(*slabs));
 			if (!slabs)
 				return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for %zu inputs", count);
 			for (size_t k = 0; k < count; k++)
@@ -249,7 +246,7 @@ static void fill_input(void *context, size_t input, uint8_t *to)
 
 enum err_code channel_send(struct channel *channel, struct batch *batch, struct err *err)
 {
-	const struct run *first = batch->runs[0];
+	const struct run *first = batch->parts[0].run;
 	struct run_frame frame = { .method = first->method->name,
 				   .parameters = first->request.parameters,
 				   .fill = fill_input,
@@ -281,12 +278,8 @@ enum err_code channel_send(struct channel *channel, struct batch *batch, struct 
 
 void channel_cancel(struct channel *channel, struct batch *batch)
 {
-	struct slot *slot = slot_of(channel, batch->id);
-	if (!slot || slot->batch != batch)
-		return;
-	slot->batch = NULL; /* its place stays taken until the worker has answered */
 	struct frame_header header = { .type = FRAME_CANCEL, .run = batch->id };
-	if (frame_encode(&channel->out, &header, NULL))
+	if (!channel->ended && frame_encode(&channel->out, &header, NULL))
 		mark_dirty(channel);
 }
 
@@ -369,21 +362,8 @@ static enum err_code take_result(struct channel *channel, struct batch *batch, s
 	use.count = 0;
 	if (frame_decode_run((const uint8_t *)payload.data, payload.len, arena, use_slab, &use, &frame, err) != ERR_OK)
 		return err_wrap(err, "broke the protocol");
-	if (batch)
-		(void)!batch_take_outputs(batch, frame.tensors, frame.count, frame.parameters, most, &batch->err);
+	(void)!batch_take_outputs(batch, frame.tensors, frame.count, frame.parameters, most, &batch->err);
 	return give_back_slabs(&use, err);
-}
-
-static void take_error(struct batch *batch, struct str payload)
-{
-	struct err unheard = ERR_INIT;
-	if (batch && batch->count == 1) {
-		struct run *run = batch->runs[0];
-		(void)!read_error(payload, &run->arena, &run->metadata, &run->err);
-	} else {
-		(void)!read_error(payload, NULL, NULL, batch ? &batch->err : &unheard);
-	}
-	err_done(&unheard);
 }
 
 static enum err_code on_reply(struct channel *channel, const struct frame_header *header, struct str payload, struct err *err)
@@ -392,21 +372,20 @@ static enum err_code on_reply(struct channel *channel, const struct frame_header
 	if (!slot)
 		return err_set(err, ERR_INTERNAL, "broke the protocol: it answered a run that it was not given");
 	struct batch *batch = slot->batch;
+	struct run *only = batch_only_run(batch);
 	int64_t most = settings_int(channel->group->settings, SETTING_LIMITS_OUTPUT_BYTES);
-	struct arena scratch; /* of a batch that was taken back: as large as a run's own, or its end would look like a breach */
+	struct arena scratch; /* of several: as large as a run's own, or its end would look like a breach */
 	arena_init(&scratch, (size_t)most + FRAME_LENGTH_MAX);
-	struct arena *arena = batch && batch->count == 1 ? &batch->runs[0]->arena : &scratch;
 	enum err_code code = ERR_OK;
-	if (batch)
-		batch->run_ns = (int64_t)header->deadline_ns;
+	batch->run_ns = (int64_t)header->deadline_ns;
 	if (header->type == FRAME_RESULT)
-		code = take_result(channel, batch, payload, arena, most, err);
+		code = take_result(channel, batch, payload, only ? &only->arena : &scratch, most, err);
 	else
-		take_error(batch, payload);
+		(void)!read_error(payload, only ? &only->arena : NULL, only ? &only->metadata : NULL,
+				  only ? &only->err : &batch->err);
 	if (code == ERR_OK) {
 		slot_give(channel, slot);
-		if (batch)
-			channel->events.on_batch_done(channel->events.context, batch);
+		channel->events.on_batch_done(channel->events.context, batch);
 	}
 	arena_done(&scratch);
 	return code;
@@ -601,7 +580,7 @@ struct batch **channel_held(const struct channel *channel, size_t *ret_count)
 	struct batch **batches = xcalloc(channel->slot_count + 1, sizeof(struct batch *));
 	size_t count = 0;
 	for (uint32_t i = 0; i < channel->slot_count; i++)
-		if (channel->slots[i].used && channel->slots[i].batch)
+		if (channel->slots[i].batch)
 			held[count++] = &channel->slots[i];
 	qsort(held, count, sizeof(*held), by_order);
 	for (size_t i = 0; i < count; i++)

@@ -37,9 +37,9 @@ void channel_destroy(struct channel *channel);
 
 /* The first frame. `load` is JSON text. */
 void channel_load(struct channel *channel, struct str load);
-/* Lends the batch until on_batch_done, channel_cancel(), or the channel's end. Goes out at the end of the turn. */
+/* Lends the batch until on_batch_done or the channel's end; its inputs are read inside. Goes out at the end of the turn. */
 must_check enum err_code channel_send(struct channel *channel, struct batch *batch, struct err *err);
-/* Takes the batch back: the worker is told, and what it still answers is dropped. */
+/* The worker is told that nobody waits for the batch; it is answered as ever. */
 void channel_cancel(struct channel *channel, struct batch *batch);
 /* The batches that it holds, in the order in which they were sent. Returned owned, only the array. */
 struct batch **channel_held(const struct channel *channel, size_t *ret_count);
