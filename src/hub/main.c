@@ -34,6 +34,8 @@ struct hub {
 	struct statistics *statistics;
 	struct run_path *runs;
 	struct metrics *metrics;
+	struct tracer *tracer;
+	struct run_reporter *reporter;
 	struct hub_metrics own_metrics;
 	struct publisher *publisher;
 	struct http_server *http;
@@ -297,6 +299,8 @@ static enum err_code build(struct hub *hub, struct err *err)
 	hub->own_metrics = (struct hub_metrics){ .loop = hub->loop, .scheduler = hub->scheduler, .publisher = hub->publisher,
 						 .started_wall_ms = clock_wall_ms() };
 	metrics_add(hub->metrics, hub_metrics_collect, &hub->own_metrics);
+	hub->tracer = tracer_create(hub->loop, hub->settings, hub->metrics);
+	hub->reporter = run_reporter_create(hub->settings, hub->statistics, hub->tracer);
 	return http_server_start(&(struct http_parts){ .loop = hub->loop,
 						       .settings = hub->settings,
 						       .data = hub->data.path,
@@ -307,6 +311,7 @@ static enum err_code build(struct hub *hub, struct err *err)
 						       .runs = hub->runs,
 						       .statistics = hub->statistics,
 						       .metrics = hub->metrics,
+						       .reporter = hub->reporter,
 						       .publisher = hub->publisher },
 				 &hub->http, err);
 }
@@ -321,6 +326,8 @@ static void teardown(struct hub *hub)
 	hub->http = NULL;
 	run_path_destroy(hub->runs);
 	lookup_destroy(hub->lookup);
+	run_reporter_destroy(hub->reporter);
+	tracer_destroy(hub->tracer);
 	statistics_destroy(hub->statistics);
 	metrics_destroy(hub->metrics);
 	local_executor_destroy(hub->executor);
@@ -469,6 +476,8 @@ int main(int argc, char **argv)
 	enum log_level level;
 	if (code == ERR_OK && log_level_parse(settings_string(hub.settings, SETTING_LOG_LEVEL), &level))
 		log_set_level(level);
+	if (code == ERR_OK)
+		log_set_json(strcmp(settings_string(hub.settings, SETTING_LOG_FORMAT), "json") == 0);
 	if (code != ERR_OK)
 		status = complain(&err);
 	else if (command >= 0)

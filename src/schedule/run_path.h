@@ -23,7 +23,8 @@ struct run_path *run_path_create(const struct run_path_parts *parts);
 void run_path_destroy(struct run_path *path);
 
 /* Borrows the run until its on_done, which never comes inside this call. *ret_done: the answer (outputs or run->err) is
- * there already, and on_done is not called; never of a run that bypasses the memo. Errors as of scheduler_submit(): the run was not taken. */
+ * there already, and on_done is not called; never of a run that bypasses the memo. Errors as of scheduler_submit(): the
+ * run was not taken. */
 must_check enum err_code run_path_submit(struct run_path *path, struct run *run, bool *ret_done, struct err *err);
 /* Nobody waits for this run any more (the client left, or cancelled it). One that still queues ends with ERR_CANCELLED,
  * its on_done inside this call; of one that a worker has, the worker is told, and on_done comes when it has ended. */

@@ -183,12 +183,14 @@ static void make_id(char *text, size_t bytes)
 bool tracer_begin(struct tracer *tracer, const char *traceparent, struct trace_context *ret)
 {
 	bool sampled = false;
+	*ret = (struct trace_context){ 0 };
 	if (!tracer->url)
 		return false;
-	*ret = (struct trace_context){ 0 };
 	bool given = traceparent && read_traceparent(traceparent, ret, &sampled);
-	if (given ? !sampled : draw(tracer) % 1000 >= (uint64_t)tracer->sample)
+	if (given ? !sampled : draw(tracer) % 1000 >= (uint64_t)tracer->sample) {
+		*ret = (struct trace_context){ 0 };
 		return false;
+	}
 	if (!given)
 		make_id(ret->trace_id, 16);
 	make_id(ret->span_id, 8);

@@ -36,7 +36,8 @@ struct tracer *tracer_create(struct loop *loop, const struct settings *settings,
 /* After loop_finish_pool(); what was not sent is lost. */
 void tracer_destroy(struct tracer *tracer);
 
-/* Whether this run is traced; then *ret names its span. `traceparent` is what the caller sent, NULL or malformed: nothing. */
+/* Whether this run is traced; then *ret names its span, else it is all zero. `traceparent` is what the caller sent; NULL or
+ * malformed: nothing. */
 bool tracer_begin(struct tracer *tracer, const char *traceparent, struct trace_context *ret);
 /* "00-TRACE-SPAN-01": what the run hands on. */
 void trace_format(const struct trace_context *context, char text[static TRACEPARENT_SIZE]);
