@@ -244,6 +244,7 @@ void run_finish(struct request *request)
 		run->servable = servable_ref(request->servable);
 		run->principal = principal_ref(request->principal);
 		run->deadline_ns = loop_now_ns(parts->loop) + limit_us * 1000;
+		run->bypass_memo = request->cache_control && strcasestr(request->cache_control, "no-cache");
 		run->on_done = on_run_done;
 		run->context = request;
 		(void)!run_path_submit(parts->runs, run, &done, &err);

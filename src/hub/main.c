@@ -281,6 +281,7 @@ static enum err_code build(struct hub *hub, struct err *err)
 	hub->statistics = statistics_create((size_t)settings_int(hub->settings, SETTING_LIMITS_ROUTE_CACHE));
 	hub->runs = run_path_create(&(struct run_path_parts){ .loop = hub->loop,
 							      .settings = hub->settings,
+							      .catalog = hub->catalog,
 							      .scheduler = hub->scheduler,
 							      .lookup = hub->lookup,
 							      .statistics = hub->statistics });
@@ -322,9 +323,9 @@ static void teardown(struct hub *hub)
 		loop_finish_pool(hub->loop); /* while all that its work uses is there */
 	publisher_destroy(hub->publisher);
 	scheduler_destroy(hub->scheduler); /* completes what waits, so that connections can be answered */
+	run_path_destroy(hub->runs);
 	http_server_stop(hub->http);
 	hub->http = NULL;
-	run_path_destroy(hub->runs);
 	lookup_destroy(hub->lookup);
 	run_reporter_destroy(hub->reporter);
 	tracer_destroy(hub->tracer);
