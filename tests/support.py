@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import select
 import signal
 import subprocess
@@ -31,7 +32,7 @@ def wait_for(condition, seconds=30, what="the condition"):
 
 
 class HubProcess:
-    """One dlhubd. `url` is its address, `token` its administrator's."""
+    """One dlhubd. `url` is its address, `grpc` that of its gRPC front door, `token` its administrator's."""
 
     def __init__(self, data, *flags, environment=None):
         self.data = pathlib.Path(data)
@@ -43,7 +44,7 @@ class HubProcess:
     def start(self):
         self.log = open(self.data.parent / f"{self.data.name}.log", "ab")
         self.process = subprocess.Popen(
-            [BIN / "dlhubd", "--data", self.data, "--http", "127.0.0.1:0", *self.flags],
+            [BIN / "dlhubd", "--data", self.data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", *self.flags],
             stdout=subprocess.PIPE, stderr=self.log, text=True, env=self.environment)
         self.wait_ready()
 
@@ -54,6 +55,7 @@ class HubProcess:
             self.process.wait(10)
             raise AssertionError(f"dlhubd did not start:\n{self.log_text()}")
         self.url = self.ready_line.split()[-1]
+        self.grpc = re.search(r"gRPC at ([^ ,]*)|$", self.ready_line).group(1)  # ADDR:PORT; None: it has none
         self.token = (self.data / "admin.token").read_text().strip()
 
     def log_text(self):

@@ -23,7 +23,7 @@ class Hub:
         said = self.folder / "hub.out"
         with open(said, "w") as out, open(self.log, "ab") as log:
             process = subprocess.Popen(
-                [self.programs / "dlhubd", "--data", self.data, "--http", f"127.0.0.1:{self._free_port()}"],
+                [self.programs / "dlhubd", "--data", self.data, "--http", f"127.0.0.1:{self._free_port()}", "--grpc", ""],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=log, start_new_session=True)
         until = time.monotonic() + READY_S
         while "ready" not in said.read_text():

@@ -29,7 +29,7 @@ class Hub(Server):
         """Returns once the ready line is there; ready_ms says how long that took."""
         begin = time.monotonic()
         self.launch(
-            [self.programs / "dlhubd", "--data", self.data, "--http", "127.0.0.1:0"],
+            [self.programs / "dlhubd", "--data", self.data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"],
             stdout=subprocess.PIPE,
             text=True,
         )

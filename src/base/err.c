@@ -100,6 +100,17 @@ enum err_code err_advise(struct err *err, const char *fmt, ...)
 	return err->code;
 }
 
+enum err_code err_copy(struct err *to, const struct err *from)
+{
+	if (!to)
+		return from->code;
+	err_done(to);
+	to->code = from->code;
+	to->text = from->text ? xstrdup(from->text) : NULL;
+	to->hint = from->hint ? xstrdup(from->hint) : NULL;
+	return to->code;
+}
+
 enum err_code err_move(struct err *to, struct err *from)
 {
 	enum err_code code = from->code;

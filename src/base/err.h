@@ -32,6 +32,8 @@ enum err_code err_errno(struct err *err, int errnum, const char *fmt, ...) _prin
 enum err_code err_wrap(struct err *err, const char *fmt, ...) _printf_(2, 3);
 /* Says what to do about it. Returns the code that is there. */
 enum err_code err_advise(struct err *err, const char *fmt, ...) _printf_(2, 3);
+/* Puts the same into `to`. Returns the code. */
+enum err_code err_copy(struct err *to, const struct err *from);
 /* Moves `from` into `to` (which may be NULL); returns the code. */
 enum err_code err_move(struct err *to, struct err *from);
 void err_done(struct err *err);

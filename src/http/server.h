@@ -10,7 +10,6 @@
 #include "io/loop.h"
 #include "publish/publish.h"
 #include "schedule/run_path.h"
-#include "schedule/run_report.h"
 
 struct http_server;
 
@@ -25,7 +24,6 @@ struct http_parts { /* all borrowed, must outlive the server */
 	struct run_path *runs;
 	struct statistics *statistics;
 	struct metrics *metrics;
-	struct run_reporter *reporter;
 	struct publisher *publisher;
 };
 

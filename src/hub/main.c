@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "grpc/server.h"
 #include "http/server.h"
 #include "hub/backup.h"
 #include "hub/data.h"
@@ -34,11 +35,10 @@ struct hub {
 	struct statistics *statistics;
 	struct run_path *runs;
 	struct metrics *metrics;
-	struct tracer *tracer;
-	struct run_reporter *reporter;
 	struct hub_metrics own_metrics;
 	struct publisher *publisher;
 	struct http_server *http;
+	struct grpc_server *grpc;
 	struct signal_watch *on_term, *on_int, *on_hup;
 	char *programs;
 	struct sandbox_probe probe;
@@ -47,6 +47,7 @@ struct hub {
 	int argc;
 	char **argv; /* borrowed: the settings among the flags */
 	struct timer *grace;
+	int unanswered; /* front doors that have answers to send before the end */
 };
 
 /* One setting: its name, and beside it what it is, broken into lines of 80 columns. */
@@ -71,7 +72,7 @@ static void print_setting(const struct setting_row *row)
 static int usage(void)
 {
 	printf("dlhubd %s - the hub: publish, find and run machine-learning models\n\n"
-	       "  dlhubd --data DIR [--http ADDR:PORT] [--SETTING VALUE]...\n"
+	       "  dlhubd --data DIR [--http ADDR:PORT] [--grpc ADDR:PORT] [--SETTING VALUE]...\n"
 	       "  dlhubd --check --data DIR          say whether the data is sound, and end\n"
 	       "  dlhubd --backup FILE --data DIR    write all to FILE, beside a running hub too\n"
 	       "  dlhubd --restore FILE --data DIR    put a backup in the place of what is there\n\n"
@@ -151,11 +152,21 @@ static void on_answered(void *context)
 	loop_stop(hub->loop);
 }
 
+static void on_door_answered(void *context)
+{
+	struct hub *hub = context;
+	if (--hub->unanswered == 0)
+		on_answered(hub);
+}
+
 static void on_drained(void *context)
 {
 	struct hub *hub = context;
 	timer_start(hub->grace, ANSWER_MS, 0);
-	http_server_finish(hub->http, on_answered, hub);
+	hub->unanswered = hub->grpc ? 2 : 1;
+	http_server_finish(hub->http, on_door_answered, hub);
+	if (hub->grpc)
+		grpc_server_finish(hub->grpc, on_door_answered, hub);
 }
 
 static void begin_end(struct hub *hub)
@@ -163,6 +174,7 @@ static void begin_end(struct hub *hub)
 	hub->ending = true;
 	log_info("ending: waiting for the runs under way");
 	http_server_quiesce(hub->http);
+	grpc_server_quiesce(hub->grpc);
 	publisher_quiesce(hub->publisher);
 	scheduler_drain(hub->scheduler, DRAIN_MS, on_drained, hub);
 }
@@ -281,7 +293,6 @@ static enum err_code build(struct hub *hub, struct err *err)
 	hub->statistics = statistics_create((size_t)settings_int(hub->settings, SETTING_LIMITS_ROUTE_CACHE));
 	hub->runs = run_path_create(&(struct run_path_parts){ .loop = hub->loop,
 							      .settings = hub->settings,
-							      .catalog = hub->catalog,
 							      .scheduler = hub->scheduler,
 							      .lookup = hub->lookup,
 							      .statistics = hub->statistics });
@@ -300,9 +311,7 @@ static enum err_code build(struct hub *hub, struct err *err)
 	hub->own_metrics = (struct hub_metrics){ .loop = hub->loop, .scheduler = hub->scheduler, .publisher = hub->publisher,
 						 .started_wall_ms = clock_wall_ms() };
 	metrics_add(hub->metrics, hub_metrics_collect, &hub->own_metrics);
-	hub->tracer = tracer_create(hub->loop, hub->settings, hub->metrics);
-	hub->reporter = run_reporter_create(hub->settings, hub->statistics, hub->tracer);
-	return http_server_start(&(struct http_parts){ .loop = hub->loop,
+	code = http_server_start(&(struct http_parts){ .loop = hub->loop,
 						       .settings = hub->settings,
 						       .data = hub->data.path,
 						       .catalog = hub->catalog,
@@ -312,9 +321,17 @@ static enum err_code build(struct hub *hub, struct err *err)
 						       .runs = hub->runs,
 						       .statistics = hub->statistics,
 						       .metrics = hub->metrics,
-						       .reporter = hub->reporter,
 						       .publisher = hub->publisher },
 				 &hub->http, err);
+	if (code != ERR_OK)
+		return code;
+	return grpc_server_start(&(struct grpc_parts){ .loop = hub->loop,
+						       .settings = hub->settings,
+						       .catalog = hub->catalog,
+						       .lookup = hub->lookup,
+						       .runs = hub->runs,
+						       .statistics = hub->statistics },
+				 &hub->grpc, err);
 }
 
 static void teardown(struct hub *hub)
@@ -323,12 +340,11 @@ static void teardown(struct hub *hub)
 		loop_finish_pool(hub->loop); /* while all that its work uses is there */
 	publisher_destroy(hub->publisher);
 	scheduler_destroy(hub->scheduler); /* completes what waits, so that connections can be answered */
-	run_path_destroy(hub->runs);
+	grpc_server_stop(hub->grpc);
 	http_server_stop(hub->http);
 	hub->http = NULL;
+	run_path_destroy(hub->runs);
 	lookup_destroy(hub->lookup);
-	run_reporter_destroy(hub->reporter);
-	tracer_destroy(hub->tracer);
 	statistics_destroy(hub->statistics);
 	metrics_destroy(hub->metrics);
 	local_executor_destroy(hub->executor);
@@ -417,7 +433,9 @@ static int serve(struct hub *hub)
 	hub->on_int = signal_watch_create(hub->loop, SIGINT, on_signal, hub);
 	hub->on_hup = signal_watch_create(hub->loop, SIGHUP, on_restart, hub);
 	hub->grace = timer_create_on(hub->loop, on_answered, hub);
-	printf("dlhubd %s ready at http://%s\n", DLHUB_VERSION, http_server_address(hub->http));
+	printf("dlhubd %s ready%s%s%s http://%s\n", DLHUB_VERSION, hub->grpc ? ": gRPC at " : "", grpc_server_address(hub->grpc),
+	       hub->grpc ? ", REST at" : " at",
+	       http_server_address(hub->http));
 	fflush(stdout);
 	if (!pool_submit(hub->loop, LANE_DISK, probe_sandbox, sandbox_probed, hub) ||
 	    !pool_submit(hub->loop, LANE_DISK, recover, recovered, hub))
@@ -427,13 +445,15 @@ static int serve(struct hub *hub)
 	return 0;
 }
 
-/* The same program with the same flags, on the address that it had. */
-static int start_again(char **argv, int argc, const char *address)
+/* The same program with the same flags, on the addresses that it had. */
+static int start_again(char **argv, int argc, const char *http, const char *grpc)
 {
-	char **again = xcalloc((size_t)argc + 3, sizeof(*again));
+	char **again = xcalloc((size_t)argc + 5, sizeof(*again));
 	memcpy(again, argv, (size_t)argc * sizeof(*again));
-	again[argc] = (char *)"--http";
-	again[argc + 1] = (char *)address;
+	again[argc++] = (char *)"--http";
+	again[argc++] = (char *)http;
+	again[argc++] = (char *)"--grpc";
+	again[argc++] = (char *)grpc;
 	execv("/proc/self/exe", again);
 	log_error("cannot start again");
 	free(again);
@@ -477,18 +497,18 @@ int main(int argc, char **argv)
 	enum log_level level;
 	if (code == ERR_OK && log_level_parse(settings_string(hub.settings, SETTING_LOG_LEVEL), &level))
 		log_set_level(level);
-	if (code == ERR_OK)
-		log_set_json(strcmp(settings_string(hub.settings, SETTING_LOG_FORMAT), "json") == 0);
 	if (code != ERR_OK)
 		status = complain(&err);
 	else if (command >= 0)
 		status = commands[command].run(hub.settings, settings_string(hub.settings, SETTING_DATA), file);
 	else
 		status = serve(&hub);
-	char address[64] = "";
-	if (hub.again)
-		str_copy(address, sizeof(address), http_server_address(hub.http));
+	char http[64] = "", grpc[64] = "";
+	if (hub.again) {
+		str_copy(http, sizeof(http), http_server_address(hub.http));
+		str_copy(grpc, sizeof(grpc), grpc_server_address(hub.grpc));
+	}
 	err_done(&err);
 	teardown(&hub);
-	return hub.again ? start_again(argv, kept, address) : status;
+	return hub.again ? start_again(argv, kept, http, grpc) : status;
 }

@@ -116,6 +116,6 @@ def test_doctor(hub, admin):
 
 
 def test_serve_is_dlhubd(tmp_path):
-    done = Cli(tmp_path)("serve", "--data", tmp_path / "hub", "--http", "127.0.0.1:port", code=2)
+    done = Cli(tmp_path)("serve", "--data", tmp_path / "hub", "--http", "127.0.0.1:port", "--grpc", "127.0.0.1:0", code=2)
     assert "dlhubd:" in done.stderr
     assert (BUILD / "bin" / "dlhubd").exists()

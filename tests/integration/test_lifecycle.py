@@ -55,7 +55,7 @@ def test_the_first_start(hub):
 
 
 def test_a_second_hub_on_the_same_folder_is_refused(hub):
-    second = dlhubd("--data", hub.data, "--http", "127.0.0.1:0")
+    second = dlhubd("--data", hub.data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
     assert second.returncode == 8 and "another dlhubd is using" in second.stderr and str(hub.data) in second.stderr
     assert "what to do" in second.stderr
     assert hub.get("/api/v1/whoami").status_code == 200
@@ -69,10 +69,10 @@ def test_the_address_is_taken(hub, tmp_path):
 def test_a_newer_format_is_refused(hub):
     hub.stop()
     (hub.data / "format").write_text("999\n")
-    newer = dlhubd("--data", hub.data, "--http", "127.0.0.1:0")
+    newer = dlhubd("--data", hub.data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
     assert newer.returncode == 8 and "newer DLHub (format 999" in newer.stderr
     (hub.data / "format").write_text("damaged\n")
-    damaged = dlhubd("--data", hub.data, "--http", "127.0.0.1:0")
+    damaged = dlhubd("--data", hub.data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
     assert damaged.returncode == 15 and "format is damaged" in damaged.stderr
     (hub.data / "format").write_text("1\n")
     hub.start()
@@ -100,7 +100,7 @@ def test_bad_flags(tmp_path, flags, words):
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    ended = dlhubd("--data", tmp_path, "--http", "127.0.0.1:0")
+    ended = dlhubd("--data", tmp_path, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
     assert ended.returncode == 8 and "not empty and is no data folder" in ended.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.tex"]
 
@@ -138,7 +138,7 @@ def test_settings_from_file_environment_and_flags(tmp_path):
     ("limits.run_s = 0\n", "dlhubd.conf:1: limits.run_s is '0', but must be a whole number from 1"), ("limits.run_s =\n", "limits.run_s is ''")])
 def test_a_bad_settings_file(tmp_path, text, words):
     (tmp_path / "dlhubd.conf").write_text(text)
-    ended = dlhubd("--data", tmp_path, "--http", "127.0.0.1:0")
+    ended = dlhubd("--data", tmp_path, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
     assert ended.returncode == 2 and words in ended.stderr, ended.stderr
 
 

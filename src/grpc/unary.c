@@ -1,0 +1,164 @@
+#include "grpc/rpc.h"
+
+#include "grpc/model.h"
+
+static void *take_memory(void *arena, size_t size)
+{
+	return arena_try(arena, size);
+}
+
+static void leave_memory(void *arena, void *memory)
+{
+}
+
+ProtobufCMessage *message_unpack(struct message *message, const ProtobufCMessageDescriptor *type, struct err *err)
+{
+	ProtobufCAllocator allocator = { take_memory, leave_memory, &message->arena };
+	ProtobufCMessage *unpacked = protobuf_c_message_unpack(type, &allocator, message->len, message->data);
+	if (!unpacked)
+		err_set(err, ERR_INVALID_ARGUMENT, "the message is no %s", type->name);
+	return unpacked;
+}
+
+/* --- the answer --- */
+
+struct parcel {
+	struct answer answer;
+	struct piece piece;
+	struct call *call; /* a reference */
+	uint8_t bytes[];
+};
+
+static void release_parcel(struct answer *answer)
+{
+	struct parcel *parcel = CONTAINER_OF(answer, struct parcel, answer);
+	struct call *call = parcel->call;
+	free(parcel);
+	call_settle(call);
+	call_unref(call);
+}
+
+bool call_send_packed(struct call *call, const ProtobufCMessage *reply)
+{
+	size_t len = protobuf_c_message_get_packed_size(reply);
+	const struct settings *settings = call->connection ? call->connection->server->parts.settings : NULL;
+	if (!settings)
+		return true; /* nobody is there */
+	struct parcel *parcel = len <= (size_t)settings_int(settings, SETTING_LIMITS_OUTPUT_BYTES) ?
+					malloc(sizeof(*parcel) + len) : NULL;
+	if (!parcel)
+		return false;
+	*parcel = (struct parcel){ .answer = { .pieces = &parcel->piece, .count = 1, .release = release_parcel },
+				   .piece = { parcel->bytes, len }, .call = call_ref(call) };
+	protobuf_c_message_pack(reply, parcel->bytes);
+	call->under_way++;
+	call_send(call, &parcel->answer);
+	return true;
+}
+
+static void unary_end(struct unary *unary, struct err *err)
+{
+	struct call *call = unary->call;
+	call_end(call, err);
+	servable_unref(unary->servable);
+	call_release(call, unary->message->len);
+	message_destroy(unary->message);
+	call_settle(call);
+	call_unref(call);
+}
+
+void unary_reply(struct unary *unary, const ProtobufCMessage *reply)
+{
+	struct err err = ERR_INIT;
+	if (call_send_packed(unary->call, reply)) {
+		unary_end(unary, NULL);
+		return;
+	}
+	err_set(&err, ERR_OUT_OF_RANGE, "the answer is larger than limits.output_bytes");
+	unary_fail(unary, &err);
+	err_done(&err);
+}
+
+void unary_fail(struct unary *unary, struct err *err)
+{
+	unary_end(unary, err);
+}
+
+/* --- the call --- */
+
+static void handle(struct unary *unary)
+{
+	struct err err = ERR_INIT;
+	const struct rpc *rpc = unary->call->rpc;
+	if (rpc->access == RPC_SERVABLE && lookup_decide(unary->call->principal, unary->servable, rpc->right, &err) != ERR_OK)
+		unary_fail(unary, &err);
+	else if (rpc->handler(unary, &err) != ERR_OK)
+		unary_fail(unary, &err);
+	err_done(&err);
+}
+
+static void on_servable(void *context, struct servable *servable, const struct err *err)
+{
+	struct unary *unary = context;
+	if (servable) {
+		unary->servable = servable_ref(servable);
+		handle(unary);
+		return;
+	}
+	struct err copy = ERR_INIT;
+	err_copy(&copy, err);
+	unary_fail(unary, &copy);
+	err_done(&copy);
+}
+
+static enum err_code check_caller(const struct unary *unary, struct err *err)
+{
+	const struct principal *principal = unary->call->principal;
+	enum rpc_access access = unary->call->rpc->access;
+	if (access == RPC_ANYBODY || access == RPC_SERVABLE)
+		return ERR_OK;
+	if (!principal->user) {
+		err_set(err, ERR_UNAUTHENTICATED, "this needs a token");
+		return err_advise(err, "send the metadata 'authorization: Bearer TOKEN'; `dlhub login` keeps one for you");
+	}
+	return access == RPC_ADMIN && !principal->admin ? err_set(err, ERR_PERMISSION_DENIED, "this is for administrators") :
+							  ERR_OK;
+}
+
+static const char *text_at(const ProtobufCMessage *request, size_t offset)
+{
+	return offset ? *(char *const *)((const char *)request + offset) : "";
+}
+
+static void find_servable(struct unary *unary)
+{
+	struct call *call = unary->call;
+	const struct rpc *rpc = call->rpc;
+	struct err err = ERR_INIT;
+	enum lookup_state state = LOOKUP_DONE;
+	struct model_name name;
+	if (model_name_parse(str_of(text_at(unary->request, rpc->name_at)), &name, &err) == ERR_OK)
+		state = lookup_servable(call->connection->server->parts.lookup, call->principal, name.owner, name.name,
+					str_of(text_at(unary->request, rpc->version_at)), &unary->servable, on_servable, unary,
+					&err);
+	if (state == LOOKUP_DONE && unary->servable)
+		handle(unary);
+	else if (state == LOOKUP_DONE)
+		unary_fail(unary, &err);
+	err_done(&err);
+}
+
+void unary_on_message(struct call *call, struct message *message)
+{
+	struct err err = ERR_INIT;
+	struct unary *unary = arena_alloc(&message->arena, sizeof(*unary));
+	*unary = (struct unary){ .call = call_ref(call), .message = message };
+	unary->request = message_unpack(message, call->rpc->request, &err);
+	if (!unary->request || check_caller(unary, &err) != ERR_OK)
+		unary_fail(unary, &err);
+	else if (call->rpc->access == RPC_SERVABLE)
+		find_servable(unary);
+	else if (call->rpc->handler(unary, &err) != ERR_OK)
+		unary_fail(unary, &err);
+	err_done(&err);
+}
