@@ -58,6 +58,10 @@ must_check enum err_code catalog_access_set(struct catalog *catalog, const char 
 must_check enum err_code catalog_description_set(struct catalog *catalog, const char *owner, const char *name,
 						 int64_t number, const char *description, const char *by,
 						 struct err *err);
+/* Sets one member of the serving record of a version that is not removed: what was learnt of it while it served. `json` is
+ * the member's value. ERR_NOT_FOUND. */
+must_check enum err_code catalog_serving_set(struct catalog *catalog, const char *owner, const char *name, int64_t number,
+					     const char *member, const char *json, struct err *err);
 must_check enum err_code catalog_alias_set(struct catalog *catalog, const char *owner, const char *name,
 					   const char *alias, int64_t number, const char *by,
 					   struct err *err); /* number 0 removes it */

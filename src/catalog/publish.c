@@ -285,3 +285,28 @@ enum err_code catalog_description_set(struct catalog *catalog, const char *owner
 	return store_write_end(catalog, connection, describe(connection, owner, name, number, description, by, err),
 			       err);
 }
+
+static enum err_code set_serving(struct connection *connection, const char *owner, const char *name, int64_t number,
+				 const char *member, const char *json, struct err *err)
+{
+	_cleanup_free_ char *path = xasprintf("$.%s", member);
+	int64_t changed = 0;
+	enum err_code code = store_change(connection,
+					  "UPDATE version SET serving = json_set(serving, ?4, json(?5)) WHERE number = ?3"
+					  " AND removed_ms = 0 AND servable = (SELECT id FROM servable WHERE owner = ?1 AND name = ?2)",
+					  BINDS(bind_text(owner), bind_text(name), bind_int(number), bind_text(path), bind_text(json)),
+					  &changed, err);
+	if (code == ERR_OK && !changed)
+		return err_set(err, ERR_NOT_FOUND, "there is no version %lld of a servable %s/%s", (long long)number, owner, name);
+	return code;
+}
+
+enum err_code catalog_serving_set(struct catalog *catalog, const char *owner, const char *name, int64_t number,
+				  const char *member, const char *json, struct err *err)
+{
+	struct connection *connection;
+	enum err_code code = store_write_begin(catalog, &connection, err);
+	if (code != ERR_OK)
+		return code;
+	return store_write_end(catalog, connection, set_serving(connection, owner, name, number, member, json, err), err);
+}

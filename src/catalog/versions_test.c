@@ -96,6 +96,22 @@ static void test_row_round_trip(void **state)
 	version_row_done(&got);
 }
 
+static void test_serving(void **state)
+{
+	struct catalog *c = ((struct fixture *)*state)->catalog;
+	struct version_row row = make_version(&(struct version_options){ .content = "a" }), got;
+	assert_ok(catalog_version_add(c, &row, NULL, NULL, err));
+	assert_ok(catalog_serving_set(c, "ann", "iris", 1, "memo_off", "{\"why\":\"it's \\\"so\\\"\"}", err));
+	assert_int_equal(catalog_serving_set(c, "ann", "iris", 2, "memo_off", "{}", NULL), ERR_NOT_FOUND);
+	assert_ok(catalog_version_get(c, "ann", "iris", NULL, &got, err));
+	_cleanup_json_ json_t *before = json_loads(row.serving, 0, NULL), *after = json_loads(got.serving, 0, NULL);
+	assert_string_equal(json_path_string(after, "memo_off.why"), "it's \"so\"");
+	json_object_del(after, "memo_off");
+	assert_true(json_equal(before, after));
+	version_row_done(&row);
+	version_row_done(&got);
+}
+
 static char *access_of(struct catalog *c)
 {
 	struct version_row row;
@@ -231,6 +247,6 @@ static void test_backup(void **state)
 }
 
 TEST_MAIN(TEST_IN_CATALOG(test_numbers), TEST_IN_CATALOG(test_removed_numbers_are_not_used_again),
-	  TEST_IN_CATALOG(test_list), TEST_IN_CATALOG(test_row_round_trip), TEST_IN_CATALOG(test_access),
+	  TEST_IN_CATALOG(test_list), TEST_IN_CATALOG(test_row_round_trip), TEST_IN_CATALOG(test_serving), TEST_IN_CATALOG(test_access),
 	  TEST_IN_CATALOG(test_aliases), TEST_IN_CATALOG(test_description), TEST_IN_CATALOG(test_bad_rows),
 	  TEST_IN_CATALOG(test_blobs), TEST_IN_CATALOG(test_backup))

@@ -100,6 +100,14 @@ static void print_heading(const struct cli *cli, const json_t *document)
 		out_print(cli, "\n%s\n", about);
 }
 
+static void print_memo(const struct cli *cli, const json_t *document)
+{
+	const char *date = json_path_string(document, "serving.memo_off.date");
+	const char *output = json_path_string(document, "serving.memo_off.output");
+	if (date)
+		out_print(cli, BOLD "Memo" PLAIN " off: two runs of the same input differed on %.10s (output '%s')\n", date, output ?: "");
+}
+
 static void print_serving(const struct cli *cli, const json_t *document)
 {
 	const json_t *serving = json_object_get(document, "serving"), *golden = json_object_get(serving, "golden");
@@ -177,6 +185,7 @@ static enum err_code run_describe(struct cli *cli, struct err *err)
 	out_print(cli, "\n" BOLD "Methods" PLAIN "\n");
 	print_methods(cli, json_path(document, "servable.methods"), NULL);
 	print_serving(cli, document);
+	print_memo(cli, document);
 	serving_print(cli, document);
 	print_files(cli, json_object_get(document, "files"));
 	_cleanup_free_ char *command = types_run_command(document);

@@ -36,6 +36,8 @@ static enum MHD_Result on_header(void *context, enum MHD_ValueKind kind, const c
 		{ "Host", offsetof(struct request, host) },
 		{ "Inference-Header-Content-Length", offsetof(struct request, inference_header_length) },
 		{ "Accept", offsetof(struct request, accept) },
+		{ "Traceparent", offsetof(struct request, traceparent) },
+		{ "Cache-Control", offsetof(struct request, cache_control) },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
 		if (strcasecmp(name, wanted[i].name) == 0) {

@@ -59,7 +59,7 @@ struct request {
 	char id[40]; /* the caller's X-Request-Id, or one of ours once there is an error to name; else empty */
 	/* headers */
 	const char *authorization, *content_type, *content_encoding, *content_length, *host,
-		*inference_header_length, *accept;
+		*inference_header_length, *accept, *traceparent, *cache_control;
 	bool has_body;
 	int64_t body_bytes; /* Content-Length; -1: chunked or none */
 	int64_t body_seen;
@@ -73,6 +73,8 @@ struct request {
 	struct buf body;
 	struct run *run;
 	struct run_parser *parser;
+	int64_t received_ns, ended_ns; /* monotonic: its head was there; its run had ended */
+	struct trace_context trace;    /* trace_id[0] is 0: not traced */
 	struct upload *upload;
 	/* answer */
 	struct reply reply;

@@ -2,6 +2,7 @@
 #include "http/server_impl.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 #define RUN_SLACK (1u << 20) /* names, shapes, metadata beside the bytes of inputs and outputs */
 #define RUN_S_MAX 86400
@@ -17,6 +18,9 @@ static enum err_code run_begin(struct request *request, const char *method_name,
 	request->run = run_create((size_t)(settings_int(settings, SETTING_LIMITS_BODY_BYTES) * 2 +
 					   settings_int(settings, SETTING_LIMITS_OUTPUT_BYTES) + RUN_SLACK));
 	request->run->method = method;
+	request->received_ns = loop_now_ns(request->server->parts.loop);
+	if (tracer_begin(run_reporter_tracer(request->server->parts.reporter), request->traceparent, &request->trace))
+		trace_format(&request->trace, request->run->trace);
 	return ERR_OK;
 }
 
@@ -175,9 +179,23 @@ static enum err_code write_run(struct request *request, struct run *run, struct 
 	return ERR_OK;
 }
 
+static void report(struct request *request, const struct err *err)
+{
+	run_report(request->server->parts.reporter, &(struct run_report){ .run = request->run,
+									  .front_door = "http",
+									  .request_id = request->id,
+									  .trace = *request->trace.trace_id ? &request->trace : NULL,
+									  .code = err->code,
+									  .error = err->code == ERR_OK ? NULL : err_text(err),
+									  .received_ns = request->received_ns,
+									  .ended_ns = request->ended_ns,
+									  .answered_ns = clock_ns() });
+}
+
 static void answer(struct request *request, struct run *run)
 {
 	struct err err = ERR_INIT;
+	request->ended_ns = clock_ns();
 	if (run->err.code != ERR_OK)
 		err_move(&err, &run->err);
 	else
@@ -196,6 +214,7 @@ static void answer(struct request *request, struct run *run)
 			buf_puts(body, "}\n");
 		}
 	}
+	report(request, &err);
 	err_done(&err);
 }
 
@@ -225,6 +244,7 @@ void run_finish(struct request *request)
 		run->servable = servable_ref(request->servable);
 		run->principal = principal_ref(request->principal);
 		run->deadline_ns = loop_now_ns(parts->loop) + limit_us * 1000;
+		run->bypass_memo = request->cache_control && strcasestr(request->cache_control, "no-cache");
 		run->on_done = on_run_done;
 		run->context = request;
 		(void)!run_path_submit(parts->runs, run, &done, &err);

@@ -118,6 +118,8 @@ static void add_headers(struct request *request, struct MHD_Response *response)
 		snprintf(text, sizeof(text), "%zu", reply->json_bytes);
 		MHD_add_response_header(response, "Inference-Header-Content-Length", text);
 	}
+	if (request->run && (request->run->memo == MEMO_HIT || request->run->memo == MEMO_JOINED))
+		MHD_add_response_header(response, "X-DLHub-Memo", memo_state_name(request->run->memo));
 	if (reply->status == 429 || reply->status == 503) {
 		char text[24];
 		snprintf(text, sizeof(text), "%d", MAX(reply->retry_after_s, 1));

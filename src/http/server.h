@@ -10,6 +10,7 @@
 #include "io/loop.h"
 #include "publish/publish.h"
 #include "schedule/run_path.h"
+#include "schedule/run_report.h"
 
 struct http_server;
 
@@ -24,6 +25,7 @@ struct http_parts { /* all borrowed, must outlive the server */
 	struct run_path *runs;
 	struct statistics *statistics;
 	struct metrics *metrics;
+	struct run_reporter *reporter;
 	struct publisher *publisher;
 };
 

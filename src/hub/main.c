@@ -35,6 +35,8 @@ struct hub {
 	struct statistics *statistics;
 	struct run_path *runs;
 	struct metrics *metrics;
+	struct tracer *tracer;
+	struct run_reporter *reporter;
 	struct hub_metrics own_metrics;
 	struct publisher *publisher;
 	struct http_server *http;
@@ -293,6 +295,7 @@ static enum err_code build(struct hub *hub, struct err *err)
 	hub->statistics = statistics_create((size_t)settings_int(hub->settings, SETTING_LIMITS_ROUTE_CACHE));
 	hub->runs = run_path_create(&(struct run_path_parts){ .loop = hub->loop,
 							      .settings = hub->settings,
+							      .catalog = hub->catalog,
 							      .scheduler = hub->scheduler,
 							      .lookup = hub->lookup,
 							      .statistics = hub->statistics });
@@ -311,6 +314,8 @@ static enum err_code build(struct hub *hub, struct err *err)
 	hub->own_metrics = (struct hub_metrics){ .loop = hub->loop, .scheduler = hub->scheduler, .publisher = hub->publisher,
 						 .started_wall_ms = clock_wall_ms() };
 	metrics_add(hub->metrics, hub_metrics_collect, &hub->own_metrics);
+	hub->tracer = tracer_create(hub->loop, hub->settings, hub->metrics);
+	hub->reporter = run_reporter_create(hub->settings, hub->statistics, hub->tracer);
 	code = http_server_start(&(struct http_parts){ .loop = hub->loop,
 						       .settings = hub->settings,
 						       .data = hub->data.path,
@@ -321,6 +326,7 @@ static enum err_code build(struct hub *hub, struct err *err)
 						       .runs = hub->runs,
 						       .statistics = hub->statistics,
 						       .metrics = hub->metrics,
+						       .reporter = hub->reporter,
 						       .publisher = hub->publisher },
 				 &hub->http, err);
 	if (code != ERR_OK)
@@ -341,10 +347,12 @@ static void teardown(struct hub *hub)
 	publisher_destroy(hub->publisher);
 	scheduler_destroy(hub->scheduler); /* completes what waits, so that connections can be answered */
 	grpc_server_stop(hub->grpc);
+	run_path_destroy(hub->runs);
 	http_server_stop(hub->http);
 	hub->http = NULL;
-	run_path_destroy(hub->runs);
 	lookup_destroy(hub->lookup);
+	run_reporter_destroy(hub->reporter);
+	tracer_destroy(hub->tracer);
 	statistics_destroy(hub->statistics);
 	metrics_destroy(hub->metrics);
 	local_executor_destroy(hub->executor);
@@ -497,6 +505,8 @@ int main(int argc, char **argv)
 	enum log_level level;
 	if (code == ERR_OK && log_level_parse(settings_string(hub.settings, SETTING_LOG_LEVEL), &level))
 		log_set_level(level);
+	if (code == ERR_OK)
+		log_set_json(strcmp(settings_string(hub.settings, SETTING_LOG_FORMAT), "json") == 0);
 	if (code != ERR_OK)
 		status = complain(&err);
 	else if (command >= 0)

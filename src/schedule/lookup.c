@@ -21,6 +21,8 @@ struct lookup {
 	struct cache *servables; /* OWNER/NAME@VERSION → struct servable */
 	struct cache *tokens;	 /* SHA-256 of a token → struct known_token */
 	uint64_t forgotten;	 /* how often something was taken out because it changed */
+	void (*on_forget)(void *context, const char *owner, const char *name); /* NULL: nobody asks */
+	void *on_forget_context;
 };
 
 static void drop_servable(void *context, void *value)
@@ -269,6 +271,14 @@ void lookup_forget_servable(struct lookup *lookup, const char *owner, const char
 	struct str prefix = str_of(text);
 	lookup->forgotten++;
 	cache_remove_if(lookup->servables, has_prefix, &prefix);
+	if (lookup->on_forget)
+		lookup->on_forget(lookup->on_forget_context, owner, name);
+}
+
+void lookup_on_forget(struct lookup *lookup, void (*fn)(void *context, const char *owner, const char *name), void *context)
+{
+	lookup->on_forget = fn;
+	lookup->on_forget_context = context;
 }
 
 static bool always(void *context, struct str key, void *value)

@@ -41,3 +41,5 @@ must_check enum err_code lookup_decide(const struct principal *principal, const 
 /* A servable's rows, access or options have changed; so have users, groups or tokens. */
 void lookup_forget_servable(struct lookup *lookup, const char *owner, const char *name);
 void lookup_forget_tokens(struct lookup *lookup);
+/* `fn` is told of each servable that is forgotten from now on; one `fn` alone. */
+void lookup_on_forget(struct lookup *lookup, void (*fn)(void *context, const char *owner, const char *name), void *context);

@@ -1,30 +1,139 @@
 #include "schedule/run_path.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
 
 struct run_path {
 	struct run_path_parts parts;
+	struct memo *memo;
 };
+
+/* --- behind the memo --- */
+
+static enum err_code submit(void *context, struct run *run, struct err *err)
+{
+	struct run_path *path = context;
+	return scheduler_submit(path->parts.scheduler, run, err);
+}
+
+static void give_up(void *context, struct run *run)
+{
+	struct run_path *path = context;
+	scheduler_give_up(path->parts.scheduler, run);
+}
+
+/* --- a servable that is not what its publisher said --- */
+
+/* Its record in the catalog, so that the next start knows it. */
+struct note {
+	struct run_path *path;
+	struct servable *servable; /* shared (ref) */
+	char *json;
+	struct err err;
+};
+
+static void write_note(void *context)
+{
+	struct note *note = context;
+	const struct servable *servable = note->servable;
+	(void)!catalog_serving_set(note->path->parts.catalog, servable->owner, servable->name, servable->number, "memo_off",
+				   note->json, &note->err);
+}
+
+static void note_written(void *context)
+{
+	struct note *note = context;
+	const struct servable *servable = note->servable;
+	if (note->err.code != ERR_OK)
+		log_error("%s version %s: that its memo is off could not be recorded: %s", servable->full_name,
+			  servable->number_text, err_text(&note->err));
+	lookup_forget_servable(note->path->parts.lookup, servable->owner, servable->name); /* read without a memo from now on */
+	err_done(&note->err);
+	servable_unref(note->servable);
+	free(note->json);
+	free(note);
+}
+
+static void on_differs(void *context, struct servable *servable, struct str output)
+{
+	struct run_path *path = context;
+	char date[CLOCK_RFC3339_SIZE];
+	clock_format_rfc3339(clock_wall_ms(), date);
+	log_warning("%s version %s: its memo is off: two runs of the same input differed in output '" STR_FMT "'", servable->full_name,
+		    servable->number_text, STR_ARG(output));
+	_cleanup_json_ json_t *json = json_pack("{s:s, s:s%}", "date", date, "output", output.data, output.len);
+	if (!json)
+		abort();
+	struct note *note = NEW(struct note);
+	*note = (struct note){ path, servable_ref(servable), json_canonical(json), ERR_INIT };
+	if (!pool_submit(path->parts.loop, LANE_CATALOG, write_note, note_written, note)) {
+		err_set(&note->err, ERR_UNAVAILABLE, "the hub is busy");
+		note_written(note);
+	}
+}
+
+static void on_forget(void *context, const char *owner, const char *name)
+{
+	struct run_path *path = context;
+	_cleanup_free_ char *full_name = xasprintf("%s/%s", owner, name);
+	memo_forget(path->memo, full_name);
+}
+
+/* --- interface --- */
 
 struct run_path *run_path_create(const struct run_path_parts *parts)
 {
 	struct run_path *path = NEW(struct run_path);
 	path->parts = *parts;
+	path->memo = memo_create(&(struct memo_parts){ .loop = parts->loop,
+						       .settings = parts->settings,
+						       .submit = submit,
+						       .give_up = give_up,
+						       .on_differs = on_differs,
+						       .context = path });
+	lookup_on_forget(parts->lookup, on_forget, path);
 	return path;
 }
 
 void run_path_destroy(struct run_path *path)
 {
+	if (!path)
+		return;
+	lookup_on_forget(path->parts.lookup, NULL, NULL);
+	memo_destroy(path->memo);
 	free(path);
+}
+
+static void count(struct run_path *path, const struct run *run, int64_t began_ns)
+{
+	struct servable_statistics *record =
+		statistics_of(path->parts.statistics, run->servable->full_name, run->servable->number_text);
+	duration_add(run->memo == MEMO_MISS ? &record->cache_miss : &record->cache_hit, clock_ns() - began_ns);
 }
 
 enum err_code run_path_submit(struct run_path *path, struct run *run, bool *ret_done, struct err *err)
 {
-	*ret_done = false;
-	return scheduler_submit(path->parts.scheduler, run, err);
+	int64_t began_ns = run->servable->options.memo.on ? clock_ns() : 0;
+	enum memo_state state = memo_begin(path->memo, run);
+	*ret_done = state == MEMO_HIT;
+	if (state != MEMO_OFF)
+		count(path, run, began_ns);
+	if (state == MEMO_HIT || state == MEMO_JOINED)
+		return ERR_OK;
+	enum err_code code = submit(path, run, err);
+	if (code != ERR_OK)
+		memo_refused(path->memo, run);
+	return code;
 }
 
 void run_path_give_up(struct run_path *path, struct run *run)
 {
-	scheduler_give_up(path->parts.scheduler, run);
+	if (!memo_give_up(path->memo, run))
+		give_up(path, run);
+}
+
+const struct memo *run_path_memo(const struct run_path *path)
+{
+	return path->memo;
 }

@@ -80,6 +80,10 @@ enum err_code servable_create(const struct version_row *row, const char *data, c
 	}
 	snprintf(s->number_text, sizeof(s->number_text), "%lld", (long long)row->number);
 	str_copy(s->digest, sizeof(s->digest), row->digest);
+	s->relative = json_number_value(json_path(serving, "golden.rtol"));
+	s->absolute = json_number_value(json_path(serving, "golden.atol"));
+	if (json_object_get(serving, "memo_off"))
+		s->options.memo.on = false;
 	const char *engine = json_path_string(in_force, "engine") ?: "python";
 	const char *program = json_path_string(in_force, "program") ?: "python";
 	const char *environment = json_path_string(in_force, "environment");

@@ -1,6 +1,6 @@
 /* schedule/servable.h - the routing row: one version of a servable, ready to be run.
  *
- * Immutable once made, counted, of the serving loop (servable_create() itself may run on the pool). */
+ * Immutable once made but for options.memo.on, counted, of the serving loop (servable_create() itself may run on the pool). */
 #pragma once
 
 #include "catalog/catalog.h"
@@ -21,7 +21,8 @@ struct servable {
 	struct access_list access;
 	struct signature *signature;
 	char *platform; /* "onnx_openvino": <project>_<format>, informational */
-	struct serving_options options; /* how its publisher wants it served */
+	struct serving_options options; /* how its publisher wants it served; memo.on ends where two runs differ */
+	double relative, absolute; /* tolerance of its golden test: so much two runs of one input may differ */
 	struct worker_spec spec; /* its strings are owned by this object */
 	struct replicas *replicas; /* shared (ref); set by the scheduler on first use */
 	void (*drop_replicas)(struct replicas *replicas);

@@ -1,0 +1,16 @@
+/* wire/tensor_compare.h - whether two outputs are the same within a tolerance.
+ *
+ * Equal means |got - expected| <= absolute + relative * |expected| for reals, also those in a JSON document
+ * (numpy.allclose; a NaN equals a NaN), and exact for all else. */
+#pragma once
+
+#include "wire/tensor.h"
+
+struct tensor_comparison {
+	double relative, absolute;
+	double max_error; /* the largest difference of reals that was seen */
+};
+
+/* ERR_FAILED_PRECONDITION: they differ, and the error says where and by how much. */
+must_check enum err_code tensor_compare(struct tensor_comparison *comparison, const struct tensor *got,
+					const struct tensor *expected, struct err *err);
