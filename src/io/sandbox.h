@@ -57,6 +57,9 @@ struct sandbox_options {
  * ERR_NOT_FOUND: one of `paths` does not exist. ERR_INVALID_ARGUMENT: one is not absolute or cannot be placed.
  * ERR_FAILED_PRECONDITION: a required part is missing, and why. After an error the process must end. */
 must_check enum err_code sandbox_enter(const struct sandbox_options *options, unsigned int *ret_parts, struct err *err);
+/* For a process that was forked behind the walls, beside others: from here on it and they cannot read each other's memory,
+ * and where the host can (Landlock 6) cannot signal each other. Its parent still can. Without Landlock nothing changes. */
+void sandbox_divide(void);
 /* Tries everything in a child process and tells what this host allows. Start it before the process has a second thread: the
  * child of one that has could wait for ever for a lock that nobody gives back. Finish once, anywhere; blocks for
  * milliseconds. sandbox_probe() is both. */

@@ -117,3 +117,16 @@ void sandbox_landlock(struct sandbox_state *state)
 	else
 		sandbox_missing(state, SANDBOX_LANDLOCK, all ? "landlock_restrict_self" : "landlock_add_rule");
 }
+
+void sandbox_divide(void)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_RULESET_VERSION);
+	/* A ruleset must handle something; nobody behind the walls makes devices. The domain is what counts: the kernel lets a
+	 * process look only into those of its own domain and of domains below it. */
+	struct ruleset_attr attr = { .handled_access_fs = FS_MAKE_CHAR };
+	if (abi >= 6)
+		attr.scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL;
+	_cleanup_close_ int ruleset = abi >= 1 ? (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0) : -1;
+	if (ruleset >= 0)
+		(void)!syscall(SYS_landlock_restrict_self, ruleset, 0);
+}

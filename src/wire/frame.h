@@ -5,7 +5,10 @@
  * length, count and enumeration against the bytes it was given, and copies nothing that it does not check.
  *
  * hub → worker: LOAD (once, first), RUN, SLAB (carries a descriptor), RELEASE, CANCEL.
- * worker → hub: READY (answer to LOAD), RESULT or ERROR (answer to RUN; ERROR with run 0 answers LOAD), SLAB, LOG. */
+ * worker → hub: READY (answer to LOAD), RESULT or ERROR (answer to RUN; ERROR with run 0 answers LOAD), SLAB, LOG.
+ * hub → zygote: LOAD (once, first), FORK (carries a descriptor).
+ * zygote → hub: READY, REFUSED or ERROR (answer to LOAD), FORKED (carries a descriptor) or REFUSED (answer to FORK),
+ * EXITED, LOG. */
 #pragma once
 
 #include "base/buf.h"
@@ -27,6 +30,10 @@ enum frame_type {
 	FRAME_RELEASE,	/* struct slab_frame: the other side may write that slab again */
 	FRAME_CANCEL,	/* no payload: the run is no longer wanted */
 	FRAME_LOG,	/* text for the operator's log */
+	FRAME_FORK,	/* no payload; `run` names the worker to be forked; its socket to the hub in SCM_RIGHTS */
+	FRAME_FORKED,	/* no payload: that worker is there; its pidfd in SCM_RIGHTS */
+	FRAME_REFUSED,	/* text: why not; with run 0: why this servable cannot be forked at all */
+	FRAME_EXITED,	/* struct exited_frame: that worker has ended */
 	FRAME_TYPE_COUNT
 };
 
@@ -47,6 +54,11 @@ struct slab_frame {
 	uint32_t slab;
 	uint32_t reserved;
 	uint64_t size_bytes;
+};
+
+struct exited_frame {
+	int32_t status; /* as wait(2) gives it */
+	uint32_t reserved;
 };
 
 #define FRAME_INLINE UINT32_MAX /* instead of a slab: the tensor's bytes are in the frame */

@@ -1,13 +1,13 @@
-#include "worker/loop.h"
+#include "worker/loop_internal.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "io/slab.h"
-#include "worker/inbox.h"
 #include "worker/reply.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,23 +19,7 @@
 #define LOOP_OUT_FULL (1u << 20) /* goes out without waiting for more */
 #define LOOP_ARENA_MAX (1u << 30)
 #define LOOP_JSON_DEPTH 512
-#define LOOP_CANCELLED_MAX 1024
-
-struct worker_loop {
-	const struct worker_shim *shim;
-	const struct worker_options *options;
-	struct inbox inbox;
-	struct buf out;
-	struct slab_pool *pool; /* what we write */
-	struct slab_view *view; /* what the hub writes */
-	size_t slabs_out;	/* of ours, at the hub */
-	int64_t oldest_ns;	/* when the first reply in `out` was ready */
-	struct arena arena;	/* of the run */
-	uint32_t run_slabs[FRAME_TENSORS_MAX];
-	size_t run_slab_count;
-	uint64_t cancelled[LOOP_CANCELLED_MAX];
-	size_t cancelled_count;
-};
+#define LOOP_REFS_WAITS 5000 /* of 1 ms */
 
 /* --- SIGTERM: at once while idle, after the run otherwise --- */
 
@@ -56,6 +40,7 @@ static enum err_code loop_send(int fd, const char *data, size_t len, int pass_fd
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
+	int waits = 0;
 
 	while (len) {
 		struct iovec iov = { (void *)data, len };
@@ -72,6 +57,11 @@ static enum err_code loop_send(int fd, const char *data, size_t len, int pass_fd
 		ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
+		/* The kernel bounds descriptors that were sent and not yet received, over all processes of a user. */
+		if (n < 0 && errno == ETOOMANYREFS && waits++ < LOOP_REFS_WAITS) {
+			poll(NULL, 0, 1);
+			continue;
+		}
 		if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
 			return err_set(err, ERR_UNAVAILABLE, "the hub has closed the socket");
 		if (n < 0)
@@ -83,7 +73,7 @@ static enum err_code loop_send(int fd, const char *data, size_t len, int pass_fd
 	return ERR_OK;
 }
 
-static enum err_code loop_flush(struct worker_loop *loop, struct err *err)
+enum err_code loop_flush(struct worker_loop *loop, struct err *err)
 {
 	if (loop->out.overflowed)
 		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for the replies of this worker");
@@ -99,17 +89,25 @@ static enum err_code loop_flush(struct worker_loop *loop, struct err *err)
 	return code;
 }
 
-static enum err_code loop_announce(void *context, uint32_t slab, size_t size, int fd, struct err *err)
+enum err_code loop_send_frame(struct worker_loop *loop, const struct frame_header *header, const void *payload,
+			      int pass_fd, struct err *err)
 {
-	struct worker_loop *loop = context;
-	struct slab_frame frame = { .slab = slab, .size_bytes = size };
-	struct frame_header header = { .type = FRAME_SLAB, .length = sizeof(frame) };
-	char bytes[sizeof(header) + sizeof(frame)];
+	char bytes[sizeof(*header) + LOOP_FRAME_MAX];
 	enum err_code code = loop_flush(loop, err);
 
-	memcpy(bytes, &header, sizeof(header));
-	memcpy(bytes + sizeof(header), &frame, sizeof(frame));
-	return code != ERR_OK ? code : loop_send(loop->inbox.fd, bytes, sizeof(bytes), fd, err);
+	assert(header->length <= LOOP_FRAME_MAX);
+	memcpy(bytes, header, sizeof(*header));
+	if (header->length)
+		memcpy(bytes + sizeof(*header), payload, header->length);
+	return code != ERR_OK ? code : loop_send(loop->inbox.fd, bytes, sizeof(*header) + header->length, pass_fd, err);
+}
+
+static enum err_code loop_announce(void *context, uint32_t slab, size_t size, int fd, struct err *err)
+{
+	struct slab_frame frame = { .slab = slab, .size_bytes = size };
+	struct frame_header header = { .type = FRAME_SLAB, .length = sizeof(frame) };
+
+	return loop_send_frame(context, &header, &frame, fd, err);
 }
 
 void worker_log(struct worker_loop *loop, const char *fmt, ...)
@@ -164,8 +162,7 @@ static enum err_code loop_steer(struct worker_loop *loop, const struct frame_hea
 	}
 }
 
-/* Waits for bytes and handles what steers. */
-static enum err_code loop_receive(struct worker_loop *loop, struct err *err)
+enum err_code loop_receive(struct worker_loop *loop, struct err *err)
 {
 	struct frame_header header;
 	const uint8_t *payload;
@@ -346,7 +343,7 @@ static void loop_run_one(struct worker_loop *loop, const struct frame_header *he
 
 /* --- the whole --- */
 
-static enum err_code loop_load(struct worker_loop *loop, struct err *err)
+enum err_code loop_load(struct worker_loop *loop, worker_load_fn shim_load, struct err *err)
 {
 	struct frame_header header;
 	const uint8_t *payload;
@@ -369,15 +366,22 @@ static enum err_code loop_load(struct worker_loop *loop, struct err *err)
 	}
 	if (loop->options->directory)
 		json_object_set_new(load, "directory", json_string(loop->options->directory));
-	_cleanup_json_ json_t *ready = json_object();
+	loop->ready = json_object();
 	int64_t started_ms = clock_ms();
-	code = loop->shim->load(loop->shim->context, loop, load, ready, err);
+	code = shim_load(loop->shim->context, loop, load, loop->ready, err);
 	if (code != ERR_OK)
 		return code;
-	json_object_set_new(ready, "frame_version", json_integer(FRAME_VERSION));
-	json_object_set_new(ready, "load_ms", json_integer(clock_ms() - started_ms));
-	_cleanup_free_ char *text = json_dumps(ready, JSON_COMPACT);
-	header = (struct frame_header){ .type = FRAME_READY, .length = (uint32_t)strlen(text) };
+	json_object_set_new(loop->ready, "frame_version", json_integer(FRAME_VERSION));
+	json_object_set_new(loop->ready, "load_ms", json_integer(clock_ms() - started_ms));
+	return ERR_OK;
+}
+
+enum err_code loop_say_ready(struct worker_loop *loop, struct err *err)
+{
+	_cleanup_free_ char *text = json_dumps(loop->ready, JSON_COMPACT);
+	struct frame_header header = { .type = FRAME_READY, .length = (uint32_t)strlen(text) };
+
+	json_decref(TAKE(loop->ready));
 	(void)frame_encode(&loop->out, &header, text); /* as in worker_log() */
 	return loop_flush(loop, err);
 }
@@ -419,13 +423,11 @@ static int64_t largest_pool(void)
 	return 2 * bytes;
 }
 
-int worker_loop_run(int fd, const struct worker_shim *shim, const struct worker_options *options)
+struct worker_loop *loop_create(int fd, const struct worker_shim *shim, const struct worker_options *options)
 {
 	struct worker_loop *loop = NEW(struct worker_loop);
 	int64_t slab_bytes = options->slab_bytes ? options->slab_bytes : largest_pool();
 	struct sigaction on_term = { .sa_handler = loop_on_sigterm };
-	struct err err = ERR_INIT;
-	int status = 0;
 
 	loop->shim = shim;
 	loop->options = options;
@@ -437,30 +439,52 @@ int worker_loop_run(int fd, const struct worker_shim *shim, const struct worker_
 	if (options->writable_inputs)
 		slab_view_allow_writes(loop->view);
 	sigaction(SIGTERM, &on_term, NULL);
+	return loop;
+}
 
-	enum err_code code = loop_load(loop, &err);
-	if (code != ERR_OK && code != ERR_UNAVAILABLE) {
-		struct worker_reply reply = { .arena = &loop->arena };
-		struct err unsent = ERR_INIT;
-		reply_encode_error(&reply, &loop->out, 0, &err);
-		if (loop_flush(loop, &unsent) != ERR_OK)
-			log_error("could not tell the hub: %s", err_text(&unsent));
-		err_done(&unsent);
-	}
-	if (code == ERR_OK) {
-		loop_busy = 1;
-		code = loop_serve(loop, &err);
-	}
-	if (code != ERR_OK && code != ERR_UNAVAILABLE) {
-		log_error("worker: %s", err_text(&err));
-		status = err_code_exit(code);
-	}
-	err_done(&err);
+void loop_destroy(struct worker_loop *loop)
+{
+	json_decref(loop->ready);
 	slab_view_destroy(loop->view);
 	slab_pool_destroy(loop->pool);
 	buf_done(&loop->out);
 	inbox_done(&loop->inbox);
 	arena_done(&loop->arena);
 	free(loop);
+}
+
+int loop_end(struct worker_loop *loop, bool loading, const struct err *err)
+{
+	bool failed = err->code != ERR_OK && err->code != ERR_UNAVAILABLE;
+
+	if (failed && loading) {
+		struct worker_reply reply = { .arena = &loop->arena };
+		struct err unsent = ERR_INIT;
+		reply_encode_error(&reply, &loop->out, 0, err);
+		if (loop_flush(loop, &unsent) != ERR_OK)
+			log_error("could not tell the hub: %s", err_text(&unsent));
+		err_done(&unsent);
+	}
+	if (failed)
+		log_error("worker: %s", err_text(err));
+	loop_destroy(loop);
+	return failed ? err_code_exit(err->code) : 0;
+}
+
+int worker_loop_run(int fd, const struct worker_shim *shim, const struct worker_options *options)
+{
+	struct worker_loop *loop = loop_create(fd, shim, options);
+	struct err err = ERR_INIT;
+
+	enum err_code code = loop_load(loop, shim->load, &err);
+	if (code == ERR_OK)
+		code = loop_say_ready(loop, &err);
+	bool loading = code != ERR_OK;
+	if (!loading) {
+		loop_busy = 1;
+		(void)!loop_serve(loop, &err);
+	}
+	int status = loop_end(loop, loading, &err);
+	err_done(&err);
 	return status;
 }

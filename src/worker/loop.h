@@ -31,19 +31,27 @@ struct worker_run {
 	bool wants_output;   /* capture stdout and stderr: worker_reply_output() */
 };
 
+/* `load` is the LOAD document (borrowed), `ready` the READY object to fill ("framework", "engine"); the loop adds
+ * "frame_version" and "load_ms". ERR_UNIMPLEMENTED: this engine cannot serve this model, another might. */
+typedef enum err_code (*worker_load_fn)(void *context, struct worker_loop *loop, json_t *load, json_t *ready,
+					struct err *err);
+
 /* What loads and runs one kind of servable. `load`, `run` are required, the others may be NULL. */
 struct worker_shim {
 	void *context;
-	/* Once. `load` is the LOAD document (borrowed), `ready` the READY object to fill ("framework", "engine");
-	 * the loop adds "frame_version" and "load_ms". ERR_UNIMPLEMENTED: this engine cannot serve this model,
-	 * another might. The worker ends after an error. */
-	enum err_code (*load)(void *context, struct worker_loop *loop, json_t *load, json_t *ready, struct err *err);
+	/* Once. The worker ends after an error. */
+	worker_load_fn load;
 	/* Runs and adds the outputs to `reply` in the method's order. An error is the caller's own error, with
 	 * what worker_reply_traceback() and worker_reply_output() were given. */
 	enum err_code (*run)(void *context, const struct worker_run *run, struct worker_reply *reply, struct err *err);
 	/* Around every blocking wait for the hub (the Python extension lets go of the interpreter here). */
 	void (*before_wait)(void *context);
 	void (*after_wait)(void *context);
+	/* For a zygote (zygote.h). `prepare` loads, once, what its workers share and starts no thread; `load` in a worker then
+	 * does what is left. `fork` is fork(2) with what the shim needs around it; `forked` comes first in each worker. */
+	worker_load_fn prepare;
+	int (*fork)(void *context);
+	enum err_code (*forked)(void *context, struct err *err);
 };
 
 struct worker_options {

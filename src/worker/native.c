@@ -49,6 +49,8 @@ void native_destroy(struct native *native)
 		ov_infer_request_free(native->request);
 	if (native->compiled)
 		ov_compiled_model_free(native->compiled);
+	if (native->model)
+		ov_model_free(native->model);
 	if (native->core)
 		ov_core_free(native->core);
 	signature_destroy(native->signature);
@@ -228,24 +230,35 @@ static enum err_code native_ports(struct native *native, bool input, struct err 
 
 /* --- loading --- */
 
-static enum err_code native_compile(struct native *native, const char *path, int64_t threads, struct err *err)
+/* One thread until here: this may be forked. */
+static enum err_code native_read(struct native *native, const char *path, struct err *err)
 {
-	char threads_text[24];
-	ov_model_t *model = NULL;
+	char *name = NULL;
 
-	snprintf(threads_text, sizeof(threads_text), "%lld", (long long)MAX(threads, 1));
 	if (access(path, R_OK) != 0)
 		return err_set(err, ERR_NOT_FOUND, "the model file %s is not there", path);
 	if (ov_core_create(&native->core) != OK)
 		return native_error(err, ERR_INTERNAL, "starting OpenVINO");
-	if (ov_core_read_model(native->core, path, NULL, &model) != OK)
+	if (ov_core_read_model(native->core, path, NULL, &native->model) != OK)
 		return native_error(err, ERR_UNIMPLEMENTED, "OpenVINO cannot read the model");
+	/* Asked for so that the plugin is there, which compiling would load. */
+	if (ov_core_get_property(native->core, "CPU", "FULL_DEVICE_NAME", &name) != OK)
+		return native_error(err, ERR_INTERNAL, "loading OpenVINO's CPU plugin");
+	ov_free(name);
+	return ERR_OK;
+}
+
+static enum err_code native_compile(struct native *native, int64_t threads, struct err *err)
+{
+	char threads_text[24];
+
+	snprintf(threads_text, sizeof(threads_text), "%lld", (long long)MAX(threads, 1));
 	/* f32: on some CPUs the default computes below it (1e-3 off). No pinning: cores are given out by the hub. */
-	ov_status_e status = ov_core_compile_model(native->core, model, "CPU", 10, &native->compiled,
+	ov_status_e status = ov_core_compile_model(native->core, native->model, "CPU", 10, &native->compiled,
 						   "INFERENCE_PRECISION_HINT", "f32", "INFERENCE_NUM_THREADS", threads_text,
 						   "NUM_STREAMS", "1", "PERFORMANCE_HINT", "LATENCY", "ENABLE_CPU_PINNING",
 						   "NO");
-	ov_model_free(model);
+	ov_model_free(TAKE(native->model));
 	if (status != OK)
 		return native_error(err, ERR_UNIMPLEMENTED, "OpenVINO cannot compile the model");
 	if (ov_compiled_model_create_infer_request(native->compiled, &native->request) != OK)
@@ -280,16 +293,44 @@ char *native_framework(void)
 	return text;
 }
 
-enum err_code native_load(void *context, struct worker_loop *loop, json_t *load, json_t *ready, struct err *err)
+/* Everything that needs no thread. */
+static enum err_code native_open(struct native *native, const json_t *load, struct err *err)
 {
-	struct native *native = context;
-	_cleanup_free_ char *path = NULL, *framework = native_framework();
+	_cleanup_free_ char *path = NULL;
 	enum err_code code = native_signature(native, load, err);
 
 	if (code == ERR_OK)
 		code = native_find(load, &path, err);
+	return code == ERR_OK ? native_read(native, path, err) : code;
+}
+
+static void native_say(json_t *ready)
+{
+	_cleanup_free_ char *framework = native_framework();
+
+	if (framework)
+		json_object_set_new(ready, "framework", json_string(framework));
+	json_object_set_new(ready, "engine", json_string("openvino"));
+}
+
+enum err_code native_prepare(void *context, struct worker_loop *loop, json_t *load, json_t *ready, struct err *err)
+{
+	enum err_code code = native_open(context, load, err);
+
+	if (code != ERR_OK)
+		return code;
+	native_say(ready);
+	memory_give_back();
+	return ERR_OK;
+}
+
+enum err_code native_load(void *context, struct worker_loop *loop, json_t *load, json_t *ready, struct err *err)
+{
+	struct native *native = context;
+	enum err_code code = native->model ? ERR_OK : native_open(native, load, err);
+
 	if (code == ERR_OK)
-		code = native_compile(native, path, json_integer_value(json_object_get(load, "threads")), err);
+		code = native_compile(native, json_integer_value(json_object_get(load, "threads")), err);
 	if (code == ERR_OK)
 		code = native_ports(native, true, err);
 	if (code == ERR_OK)
@@ -299,9 +340,7 @@ enum err_code native_load(void *context, struct worker_loop *loop, json_t *load,
 	native->outputs_static = true;
 	for (size_t i = 0; i < native->output_count; i++)
 		native->outputs_static &= native->outputs[i].is_static;
-	if (framework)
-		json_object_set_new(ready, "framework", json_string(framework));
-	json_object_set_new(ready, "engine", json_string("openvino"));
+	native_say(ready);
 	memory_give_back();
 	return ERR_OK;
 }

@@ -13,7 +13,10 @@ struct native *native_create(void);
 void native_destroy(struct native *native);
 DEFINE_CLEANUP(struct native *, native_destroy)
 
-/* worker_shim.load and .run; `context` is the struct native. ERR_UNIMPLEMENTED: OpenVINO cannot serve this model. */
+/* worker_shim.prepare, .load and .run; `context` is the struct native. ERR_UNIMPLEMENTED: OpenVINO cannot serve this
+ * model. What native_prepare() has read, native_load() compiles. */
+must_check enum err_code native_prepare(void *context, struct worker_loop *loop, json_t *load, json_t *ready,
+					struct err *err);
 must_check enum err_code native_load(void *context, struct worker_loop *loop, json_t *load, json_t *ready, struct err *err);
 must_check enum err_code native_run(void *context, const struct worker_run *run, struct worker_reply *reply,
 				    struct err *err);

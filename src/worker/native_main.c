@@ -2,6 +2,7 @@
 #include "worker/loop.h"
 #include "worker/memory.h"
 #include "worker/native.h"
+#include "worker/zygote.h"
 
 #include "base/log.h"
 #include "io/sandbox.h"
@@ -13,16 +14,19 @@
 #include <sys/socket.h>
 
 static const char usage[] =
-	"usage: dlhub-worker-native --model DIR --memory BYTES [--output-bytes BYTES] [--network]\n"
+	"usage: dlhub-worker-native --model DIR --memory BYTES [--output-bytes BYTES] [--network] [--require-sandbox]\n"
+	"                           [--zygote WORKERS]\n"
 	"       dlhub-worker-native --version\n"
 	"\n"
 	"Serves the ONNX file or TensorFlow SavedModel in DIR with OpenVINO. dlhubd starts it, with a Unix stream\n"
-	"socket as descriptor 3 that speaks the frames of api/worker-frames.md.\n";
+	"socket as descriptor 3 that speaks the frames of api/worker-frames.md. With --zygote it forks workers, at most\n"
+	"so many at once.\n";
 
 struct arguments {
 	const char *model;
 	int64_t memory_bytes, output_bytes;
-	bool network;
+	int64_t workers; /* of a zygote; 0: it is a worker itself */
+	bool network, require_sandbox;
 };
 
 static bool parse_arguments(int argc, char **argv, struct arguments *ret)
@@ -32,6 +36,8 @@ static bool parse_arguments(int argc, char **argv, struct arguments *ret)
 		{ "memory", required_argument, NULL, 'b' },
 		{ "output-bytes", required_argument, NULL, 'o' },
 		{ "network", no_argument, NULL, 'n' },
+		{ "require-sandbox", no_argument, NULL, 'r' },
+		{ "zygote", required_argument, NULL, 'z' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
 		{ 0 },
@@ -53,6 +59,13 @@ static bool parse_arguments(int argc, char **argv, struct arguments *ret)
 			}
 		} else if (c == 'n') {
 			ret->network = true;
+		} else if (c == 'r') {
+			ret->require_sandbox = true;
+		} else if (c == 'z') {
+			if (!str_parse_i64(optarg, 1, ZYGOTE_WORKERS_MAX, &ret->workers)) {
+				fprintf(stderr, "dlhub-worker-native: --zygote %s is no number of workers\n", optarg);
+				return false;
+			}
 		} else if (c == 'h') {
 			fputs(usage, stdout);
 			exit(0);
@@ -84,7 +97,9 @@ static enum err_code enter_sandbox(const struct arguments *arguments, const char
 		.memory_bytes = arguments->memory_bytes,
 		/* a slab is a file to the kernel */
 		.file_bytes = MAX(LOOP_SLABS_DEFAULT, slab_size_for(arguments->output_bytes)),
+		.processes = zygote_processes(arguments->workers),
 		.network = arguments->network,
+		.required = arguments->require_sandbox ? SANDBOX_ALL : 0,
 	};
 	enum err_code code = sandbox_enter(&options, &parts, err);
 	if (code == ERR_OK)
@@ -116,7 +131,10 @@ int main(int argc, char **argv)
 		return status;
 	}
 	_cleanup_(native_destroyp) struct native *native = native_create();
-	const struct worker_shim shim = { .context = native, .load = native_load, .run = native_run };
+	const struct worker_shim shim = { .context = native, .load = native_load, .run = native_run, .prepare = native_prepare };
 	const struct worker_options options = { .directory = directory };
+	int status;
+	if (arguments.workers && !zygote_run(WORKER_SOCKET, &shim, &options, &status))
+		return status;
 	return worker_loop_run(WORKER_SOCKET, &shim, &options);
 }

@@ -25,6 +25,7 @@ struct native_port {
 
 struct native {
 	ov_core_t *core;
+	ov_model_t *model; /* read, not compiled yet; kept by a zygote, for its workers */
 	ov_compiled_model_t *compiled;
 	ov_infer_request_t *request;
 	struct signature *signature;

@@ -1,0 +1,47 @@
+/* worker/loop_internal.h - what loop.c shares with zygote.c: a connection to the hub, and the answer to its LOAD.
+ *
+ * Owner: the process' only thread. */
+#pragma once
+
+#include "worker/loop.h"
+
+#include "io/slab.h"
+#include "worker/inbox.h"
+
+#define LOOP_CANCELLED_MAX 1024
+
+struct worker_loop {
+	const struct worker_shim *shim;
+	const struct worker_options *options;
+	struct inbox inbox;
+	struct buf out;
+	json_t *ready; /* owned; what loading told, until it is said */
+	struct slab_pool *pool; /* what we write */
+	struct slab_view *view; /* what the hub writes */
+	size_t slabs_out;	/* of ours, at the hub */
+	int64_t oldest_ns;	/* when the first reply in `out` was ready */
+	struct arena arena;	/* of the run */
+	uint32_t run_slabs[FRAME_TENSORS_MAX];
+	size_t run_slab_count;
+	uint64_t cancelled[LOOP_CANCELLED_MAX];
+	size_t cancelled_count;
+};
+
+/* Takes `fd`; returned owned. */
+struct worker_loop *loop_create(int fd, const struct worker_shim *shim, const struct worker_options *options);
+void loop_destroy(struct worker_loop *loop);
+
+/* Waits for bytes and handles what steers. ERR_CANCELLED: a signal came first; ERR_UNAVAILABLE: the hub has gone. */
+must_check enum err_code loop_receive(struct worker_loop *loop, struct err *err);
+/* Waits for LOAD and gives it to `load`: the shim's own, or how it prepares for forking. */
+must_check enum err_code loop_load(struct worker_loop *loop, worker_load_fn load, struct err *err);
+must_check enum err_code loop_say_ready(struct worker_loop *loop, struct err *err);
+/* Sends what is in `out`. */
+must_check enum err_code loop_flush(struct worker_loop *loop, struct err *err);
+#define LOOP_FRAME_MAX 16u /* payload of a frame that is sent on its own */
+/* Sends one frame behind what is in `out`, with a descriptor where pass_fd >= 0. */
+must_check enum err_code loop_send_frame(struct worker_loop *loop, const struct frame_header *header, const void *payload,
+					 int pass_fd, struct err *err);
+/* The end, frees the loop: tells the hub of `err` where that came while `loading`, and the operator's log in any case but
+ * that the hub has gone. Returns the program's exit status. */
+int loop_end(struct worker_loop *loop, bool loading, const struct err *err);
