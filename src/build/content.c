@@ -2,7 +2,7 @@
 
 #include "base/buf.h"
 #include "build/onnx.h"
-#include "build/protobuf.h"
+#include "wire/protobuf.h"
 
 #include <archive.h>
 #include <archive_entry.h>

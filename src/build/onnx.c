@@ -1,7 +1,7 @@
 #include "build/onnx.h"
 
 #include "base/alloc.h"
-#include "build/protobuf.h"
+#include "wire/protobuf.h"
 
 /* Field numbers of onnx.proto (version 1.16). */
 enum {

@@ -2,7 +2,7 @@
 
 #include "base/alloc.h"
 #include "build/content.h"
-#include "build/protobuf.h"
+#include "wire/protobuf.h"
 #include "io/fs.h"
 
 #include <math.h>

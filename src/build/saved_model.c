@@ -1,7 +1,7 @@
 #include "build/saved_model.h"
 
 #include "base/alloc.h"
-#include "build/protobuf.h"
+#include "wire/protobuf.h"
 
 /* Field numbers of saved_model.proto and meta_graph.proto. */
 enum {

@@ -13,15 +13,10 @@ struct rpc;
 #define CALL_WINDOW (4 << 20) /* what a peer may send of one call before it is acknowledged */
 #define CALL_BACKLOG_BYTES (2u * CALL_WINDOW)
 
-struct piece {
-	const void *data; /* borrowed until the answer's release */
-	size_t len;
-};
-
 /* A message on its way out; embedded in whatever holds its bytes. */
 struct answer {
 	struct answer *next;
-	struct piece *pieces; /* without the prefix */
+	struct str *pieces; /* without the prefix; borrowed until its release */
 	size_t count;
 	void (*release)(struct answer *answer); /* it was sent, or never will be */
 	/* of the call */
@@ -62,6 +57,7 @@ struct call {
 	/* what the rpc has under way */
 	size_t under_way;      /* requests without an answer, and answers not sent */
 	void *state;	       /* of the row */
+	struct run_path *runs; /* borrowed: for on_close, when the connection is gone */
 	void (*on_close)(struct call *call); /* of the row: nobody waits any more */
 	/* what goes out */
 	struct answer *answers, **answers_tail;

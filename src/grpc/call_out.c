@@ -146,10 +146,10 @@ void call_send(struct call *call, struct answer *answer)
 	pack_start(call, answer, packed);
 }
 
-static struct piece piece_of(const struct answer *answer)
+static struct str piece_of(const struct answer *answer)
 {
-	struct piece whole = answer->at ? answer->pieces[answer->at - 1] : (struct piece){ answer->prefix, FRAMING_PREFIX };
-	return (struct piece){ (const uint8_t *)whole.data + answer->offset, whole.len - answer->offset };
+	struct str whole = answer->at ? answer->pieces[answer->at - 1] : (struct str){ (const char *)answer->prefix, FRAMING_PREFIX };
+	return (struct str){ whole.data + answer->offset, whole.len - answer->offset };
 }
 
 static bool has_room(const struct call *call, const struct gather *gather, size_t len)
@@ -186,7 +186,7 @@ bool call_gather(struct call *call, struct gather *gather, const uint8_t *frame_
 	gather_copy(gather, frame_head, 9);
 	while (len) {
 		struct answer *answer = call->answers;
-		struct piece piece = piece_of(answer);
+		struct str piece = piece_of(answer);
 		size_t part = MIN(piece.len, len);
 		if (part && part < COPIED_BYTES)
 			gather_copy(gather, piece.data, part);

@@ -259,7 +259,7 @@ static bool send_unsent(struct connection *connection)
 		connection->unsent_at += (size_t)len;
 		connection->progress_ns = now_of(connection);
 	}
-	buf_done(&connection->unsent); /* it is there for the few that are slow */
+	buf_done(&connection->unsent); /* its memory is for the few that are slow */
 	connection->unsent_at = 0;
 	return true;
 }
@@ -280,7 +280,7 @@ static bool keep_unsent(struct connection *connection, const struct gather *gath
 static bool collect(struct connection *connection, struct gather *gather)
 {
 	gather_clear(gather);
-	while (gather_has_room(gather, 1, GATHER_ROOM) && gather->bytes < FLUSH_BYTES / 4) {
+	while (gather_has_room(gather, 1, GATHER_ROOM)) {
 		const uint8_t *data;
 		ssize_t len = nghttp2_session_mem_send(connection->session, &data);
 		if (len < 0)

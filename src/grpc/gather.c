@@ -8,7 +8,8 @@ void gather_clear(struct gather *gather)
 
 bool gather_has_room(const struct gather *gather, int pieces, size_t copied_bytes)
 {
-	return gather->count + pieces <= GATHER_PIECES && copied_bytes <= sizeof(gather->scratch) - gather->scratch_used;
+	return gather->bytes < GATHER_BYTES && gather->count + pieces <= GATHER_PIECES &&
+	       copied_bytes <= sizeof(gather->scratch) - gather->scratch_used;
 }
 
 void gather_copy(struct gather *gather, const void *data, size_t len)

@@ -99,7 +99,7 @@ struct packing {
 	void (*done)(struct call *call, struct answer *answer);
 	/* what comes out; lives on as the new answer */
 	struct answer answer;
-	struct piece piece;
+	struct str piece;
 	struct buf out;
 };
 
@@ -123,9 +123,9 @@ static bool compress_some(struct packing *packing, bool *ret_ended)
 		*ret_ended = true;
 		return deflater_add(packing->deflater, "", 0, true);
 	}
-	const struct piece *piece = &from->pieces[packing->at];
+	const struct str *piece = &from->pieces[packing->at];
 	size_t part = MIN(piece->len - packing->offset, (size_t)STEP_BYTES);
-	if (!deflater_add(packing->deflater, (const uint8_t *)piece->data + packing->offset, part, false))
+	if (!deflater_add(packing->deflater, piece->data + packing->offset, part, false))
 		return false;
 	packing->offset += part;
 	if (packing->offset == piece->len) {
@@ -147,7 +147,7 @@ static bool pack_step(struct work *work, int64_t until_ns)
 	deflater_destroy(packing->deflater);
 	packing->deflater = NULL;
 	packing->answer.packed = good;
-	packing->piece = (struct piece){ packing->out.data, packing->out.len };
+	packing->piece = (struct str){ packing->out.data, packing->out.len };
 	packing->answer.pieces = good ? &packing->piece : packing->from->pieces;
 	packing->answer.count = good ? 1 : packing->from->count;
 	packing->done(packing->call, &packing->answer);

@@ -2,6 +2,7 @@
 
 #include "grpc/health.h"
 #include "grpc/hub_calls.h"
+#include "grpc/infer.h"
 #include "health.pb-c.h"
 #include "inference.pb-c.h"
 
@@ -12,6 +13,9 @@
 	.on_message = unary_on_message, .request = &inference__##type##_request__descriptor, .handler = row_handler
 
 static const struct rpc rows[] = {
+	{ INFERENCE("ModelInfer"), .on_message = infer_on_message, .large = true },
+	{ INFERENCE("ModelStreamInfer"), .on_message = infer_on_message, .on_half_close = infer_on_half_close, .large = true,
+	  .many = true },
 	{ INFERENCE("ServerLive"), UNARY(server_live, hub_live) },
 	{ INFERENCE("ServerReady"), UNARY(server_ready, hub_ready) },
 	{ INFERENCE("ServerMetadata"), UNARY(server_metadata, hub_metadata) },

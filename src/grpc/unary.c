@@ -24,7 +24,7 @@ ProtobufCMessage *message_unpack(struct message *message, const ProtobufCMessage
 
 struct parcel {
 	struct answer answer;
-	struct piece piece;
+	struct str piece;
 	struct call *call; /* a reference */
 	uint8_t bytes[];
 };
@@ -49,7 +49,7 @@ bool call_send_packed(struct call *call, const ProtobufCMessage *reply)
 	if (!parcel)
 		return false;
 	*parcel = (struct parcel){ .answer = { .pieces = &parcel->piece, .count = 1, .release = release_parcel },
-				   .piece = { parcel->bytes, len }, .call = call_ref(call) };
+				   .piece = { (const char *)parcel->bytes, len }, .call = call_ref(call) };
 	protobuf_c_message_pack(reply, parcel->bytes);
 	call->under_way++;
 	call_send(call, &parcel->answer);

@@ -26,6 +26,7 @@ struct run_request {
 	size_t output_count;
 	bool binary_default;	    /* parameters.binary_data_output */
 	int64_t timeout_us;	    /* parameters.timeout; 0: none */
+	int64_t priority;	    /* parameters.priority: 1 is the highest; 0: the servable's own */
 	bool debug;		    /* DLHub: capture and return stdout and stderr */
 	bool envelope;		    /* DLHub: reply {"output", "version", "metadata"} */
 	bool asynchronous;	    /* DLHub */

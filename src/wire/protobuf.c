@@ -1,4 +1,4 @@
-#include "build/protobuf.h"
+#include "wire/protobuf.h"
 
 #define PROTOBUF_FIELD_MAX ((1u << 29) - 1)
 
@@ -70,4 +70,25 @@ bool protobuf_is_valid(struct str bytes)
 	while ((found = protobuf_next(&cursor, &field)) > 0)
 		;
 	return found == 0;
+}
+
+size_t protobuf_write_varint(uint8_t *to, uint64_t value)
+{
+	size_t len = 0;
+	for (; value > 0x7f; value >>= 7)
+		to[len++] = (uint8_t)(value | 0x80);
+	to[len++] = (uint8_t)value;
+	return len;
+}
+
+bool protobuf_put_varint(struct sink *sink, uint64_t value)
+{
+	uint8_t text[PROTOBUF_VARINT_MAX];
+	return sink_put(sink, text, protobuf_write_varint(text, value));
+}
+
+bool protobuf_put_bytes(struct sink *sink, uint32_t number, struct str bytes)
+{
+	return !bytes.len || (protobuf_put_varint(sink, protobuf_tag(number, PROTOBUF_BYTES)) &&
+			      protobuf_put_varint(sink, bytes.len) && sink_put(sink, bytes.data, bytes.len));
 }

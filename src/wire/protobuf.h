@@ -1,11 +1,11 @@
-/* build/protobuf.h - reading protobuf's wire format, one field at a time, without a schema.
+/* wire/protobuf.h - protobuf's wire format, one field at a time, without a schema.
  *
- * A cursor over borrowed bytes: nothing is allocated, nothing is copied, and whoever reads decides which
+ * Reading is a cursor over borrowed bytes: nothing is allocated, nothing is copied, and whoever reads decides which
  * messages to go into, so that nesting costs no stack here. Every length is checked against the bytes that are
  * there. Groups (obsolete) are malformed. */
 #pragma once
 
-#include "base/str.h"
+#include "wire/sink.h"
 
 struct protobuf {
 	const uint8_t *at, *end;
@@ -33,3 +33,17 @@ int protobuf_next(struct protobuf *cursor, struct protobuf_field *ret);
 bool protobuf_varint(struct protobuf *cursor, uint64_t *ret);
 /* The whole message is well-formed at its top level. */
 bool protobuf_is_valid(struct str bytes);
+
+/* --- writing: false: the sink is full --- */
+
+static inline uint64_t protobuf_tag(uint32_t number, enum protobuf_type type)
+{
+	return (uint64_t)number << 3 | type;
+}
+
+#define PROTOBUF_VARINT_MAX 10 /* bytes */
+/* Writes at `to` (PROTOBUF_VARINT_MAX bytes) and returns the length. */
+size_t protobuf_write_varint(uint8_t *to, uint64_t value);
+bool protobuf_put_varint(struct sink *sink, uint64_t value);
+/* A field of text or bytes, its tag included; an empty one is left out. */
+bool protobuf_put_bytes(struct sink *sink, uint32_t number, struct str bytes);

@@ -1,4 +1,4 @@
-#include "build/protobuf.h"
+#include "wire/protobuf.h"
 
 #include "base/test.h"
 

@@ -1,0 +1,307 @@
+#include "grpc/infer.h"
+
+#include "grpc/model.h"
+#include "grpc/rpc.h"
+#include "wire/inference.h"
+
+#define RUN_S_MAX 86400
+
+enum phase {
+	PHASE_LOOKUP, /* waits for the routing row */
+	PHASE_DECODE, /* its values are being converted */
+	PHASE_RUN,    /* the run path has it */
+	PHASE_ANSWER, /* what is left is to send */
+};
+
+/* One request; lives in its run's arena, behind the message. */
+struct infer {
+	struct call *call; /* a reference */
+	struct infer *next, *previous; /* of the call's */
+	struct run *run;   /* owned: and with it, this */
+	enum phase phase;
+	size_t message_bytes;
+	struct inference_message message;
+	struct inference_parser *parser;
+	struct work work;
+	struct answer answer;
+};
+
+static bool is_stream(const struct call *call)
+{
+	return call->rpc->many;
+}
+
+static const struct grpc_parts *parts_of(const struct infer *infer)
+{
+	return &infer->call->connection->server->parts;
+}
+
+static void look_at_stream_end(struct call *call)
+{
+	if (is_stream(call) && call->end_told && !call->under_way)
+		call_end(call, NULL);
+}
+
+static void infer_destroy(struct infer *infer)
+{
+	struct call *call = infer->call;
+	struct infer **first = (struct infer **)&call->state;
+	*(infer->previous ? &infer->previous->next : first) = infer->next;
+	if (infer->next)
+		infer->next->previous = infer->previous;
+	call_release(call, infer->message_bytes);
+	run_destroy(infer->run);
+	call_settle(call);
+	look_at_stream_end(call);
+	call_unref(call);
+}
+
+void infer_on_half_close(struct call *call)
+{
+	look_at_stream_end(call);
+}
+
+/* --- the answer --- */
+
+static void release_answer(struct answer *answer)
+{
+	infer_destroy(CONTAINER_OF(answer, struct infer, answer));
+}
+
+static void send_pieces(struct infer *infer, const struct inference_pieces *pieces)
+{
+	struct call *call = call_ref(infer->call);
+	infer->phase = PHASE_ANSWER;
+	infer->answer = (struct answer){ .pieces = pieces->items, .count = pieces->count, .release = release_answer };
+	call_send(call, &infer->answer);
+	if (!is_stream(call))
+		call_end(call, NULL);
+	call_unref(call);
+}
+
+/* Moves from `err`. */
+static void fail(struct infer *infer, struct err *err)
+{
+	struct inference_pieces pieces;
+	char text[4096];
+	infer->phase = PHASE_ANSWER;
+	snprintf(text, sizeof(text), "%s: %s%s%s", err_code_name(err->code), err_text(err), err_hint(err) ? "; " : "",
+		 err_hint(err) ?: "");
+	struct str cut = str_cut(str_of(text), sizeof(text) - 1);
+	if (is_stream(infer->call) && str_is_utf8(cut.data, cut.len) &&
+	    inference_write_error(&infer->run->arena, cut, infer->message.model_name, infer->message.id, &pieces, NULL) == ERR_OK) {
+		send_pieces(infer, &pieces);
+		return;
+	}
+	call_end(infer->call, err);
+	infer_destroy(infer);
+}
+
+/* The outputs that the caller asked for, in its order. */
+static enum err_code pick_outputs(struct run *run, const struct tensor **ret, size_t *ret_count, struct err *err)
+{
+	const struct run_request *request = &run->request;
+	*ret = run->outputs;
+	*ret_count = run->output_count;
+	if (!request->output_count)
+		return ERR_OK;
+	struct tensor *picked = arena_try(&run->arena, request->output_count * sizeof(*picked));
+	if (!picked)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory to answer");
+	for (size_t i = 0; i < request->output_count; i++) {
+		size_t at = 0;
+		while (at < run->output_count && !str_eq(run->outputs[at].name, request->outputs[i].name))
+			at++;
+		if (at == run->output_count)
+			return err_set(err, ERR_UNKNOWN, "the servable gave no output '" STR_FMT "'",
+				       STR_ARG(request->outputs[i].name));
+		picked[i] = run->outputs[at];
+	}
+	*ret = picked;
+	*ret_count = request->output_count;
+	return ERR_OK;
+}
+
+static enum err_code encode(struct infer *infer, struct inference_pieces *ret, struct err *err)
+{
+	struct run *run = infer->run;
+	const struct tensor *outputs;
+	size_t count;
+	if (run->err.code != ERR_OK)
+		return err_move(err, &run->err);
+	enum err_code code = oip_outputs_convert(&run->arena, run->method, run->outputs, run->output_count, err);
+	if (code == ERR_OK)
+		code = pick_outputs(run, &outputs, &count, err);
+	if (code != ERR_OK)
+		return code;
+	return inference_write(&run->arena, is_stream(infer->call), str_of(run->servable->full_name),
+			       str_of(run->servable->number_text), run->request.id, outputs, count, ret, err);
+}
+
+static void answer(struct infer *infer)
+{
+	struct inference_pieces pieces;
+	struct err err = ERR_INIT;
+	if (!infer->call->connection)
+		infer_destroy(infer);
+	else if (encode(infer, &pieces, &err) == ERR_OK)
+		send_pieces(infer, &pieces);
+	else
+		fail(infer, &err);
+	err_done(&err);
+}
+
+/* --- the run --- */
+
+static void on_run_done(void *context, struct run *run)
+{
+	answer(context);
+}
+
+static int64_t deadline_of(const struct infer *infer)
+{
+	const struct grpc_parts *parts = parts_of(infer);
+	int64_t now = loop_now_ns(parts->loop), most = now + (int64_t)RUN_S_MAX * 1000000000;
+	int64_t given_us = infer->run->request.timeout_us, deadline = infer->call->deadline_ns;
+	if (given_us > 0)
+		deadline = MIN(deadline, now + MIN(given_us, (int64_t)RUN_S_MAX * 1000000) * 1000);
+	else if (deadline == INT64_MAX)
+		deadline = now + settings_int(parts->settings, SETTING_LIMITS_RUN_S) * 1000000000;
+	return MIN(deadline, most);
+}
+
+static void submit(struct infer *infer)
+{
+	struct run *run = infer->run;
+	struct call *call = infer->call;
+	struct err err = ERR_INIT;
+	bool done = false;
+	run->principal = principal_ref(call->principal);
+	run->deadline_ns = deadline_of(infer);
+	run->priority = (int)MIN(run->request.priority, (int64_t)PRIORITY_LEVELS);
+	run->on_done = on_run_done;
+	run->context = infer;
+	str_copy(run->trace, sizeof(run->trace), call->trace);
+	infer->phase = PHASE_RUN;
+	if (run_path_submit(parts_of(infer)->runs, run, &done, &err) != ERR_OK)
+		fail(infer, &err);
+	else if (done)
+		answer(infer);
+	err_done(&err);
+}
+
+/* --- the message --- */
+
+/* false: there is more to do, in later turns. */
+static bool decode_some(struct infer *infer)
+{
+	struct err err = ERR_INIT;
+	bool done = false;
+	int64_t budget_ns = settings_int(parts_of(infer)->settings, SETTING_LIMITS_LOOP_TURN_US) * 1000;
+	enum err_code code = inference_parser_step(infer->parser, budget_ns, &done, &infer->run->request, &err);
+	if (code != ERR_OK)
+		fail(infer, &err);
+	else if (done)
+		submit(infer);
+	err_done(&err);
+	return code != ERR_OK || done;
+}
+
+static bool decode_step(struct work *work, int64_t until_ns)
+{
+	struct infer *infer = CONTAINER_OF(work, struct infer, work);
+	if (infer->call->connection)
+		return decode_some(infer);
+	infer_destroy(infer);
+	return true;
+}
+
+static void decode(struct infer *infer)
+{
+	struct run *run = infer->run;
+	const struct settings *settings = parts_of(infer)->settings;
+	struct err err = ERR_INIT;
+	run->method = signature_method(run->servable->signature, STR("run"));
+	if (!run->method)
+		err_set(&err, ERR_FAILED_PRECONDITION, "%s has no method 'run'", run->servable->full_name);
+	else if (lookup_decide(infer->call->principal, run->servable, RIGHT_RUN, &err) == ERR_OK) {
+		infer->parser = inference_parser_create(&run->arena, run->method, &infer->message,
+							(int)settings_int(settings, SETTING_LIMITS_JSON_DEPTH));
+		if (!infer->parser)
+			err_set(&err, ERR_RESOURCE_EXHAUSTED, "no memory to read a request");
+	}
+	if (err.code != ERR_OK) {
+		fail(infer, &err);
+		err_done(&err);
+		return;
+	}
+	infer->phase = PHASE_DECODE;
+	infer->work.step = decode_step;
+	if (!decode_some(infer))
+		server_add_work(infer->call->connection->server, &infer->work);
+}
+
+static void on_servable(void *context, struct servable *servable, const struct err *err)
+{
+	struct infer *infer = context;
+	if (!infer->call->connection) {
+		infer_destroy(infer);
+	} else if (servable) {
+		infer->run->servable = servable_ref(servable);
+		decode(infer);
+	} else {
+		struct err copy = ERR_INIT;
+		err_copy(&copy, err);
+		fail(infer, &copy);
+		err_done(&copy);
+	}
+}
+
+static void find_servable(struct infer *infer)
+{
+	struct err err = ERR_INIT;
+	struct model_name name;
+	enum lookup_state state = LOOKUP_DONE;
+	infer->phase = PHASE_LOOKUP;
+	if (model_name_parse(infer->message.model_name, &name, &err) == ERR_OK)
+		state = lookup_servable(parts_of(infer)->lookup, infer->call->principal, name.owner, name.name,
+					infer->message.model_version, &infer->run->servable, on_servable, infer, &err);
+	if (state == LOOKUP_DONE && infer->run->servable)
+		decode(infer);
+	else if (state == LOOKUP_DONE)
+		fail(infer, &err);
+	err_done(&err);
+}
+
+/* Nobody waits for the answers any more. */
+static void on_close(struct call *call)
+{
+	struct run_path *runs = call->runs;
+	for (struct infer *infer = call->state, *next; infer; infer = next) {
+		next = infer->next;
+		if (infer->phase == PHASE_RUN)
+			run_path_give_up(runs, infer->run); /* which may free it */
+	}
+}
+
+void infer_on_message(struct call *call, struct message *message)
+{
+	struct err err = ERR_INIT;
+	struct infer *infer = arena_alloc(&message->arena, sizeof(*infer));
+	struct run *run = run_create(message->arena.ceiling_bytes);
+	*infer = (struct infer){ .call = call_ref(call), .run = run, .message_bytes = message->len };
+	struct str bytes = { (const char *)message->data, message->len };
+	run->arena = message->arena; /* with the message in it */
+	run->received_ns = is_stream(call) ? loop_now_ns(parts_of(infer)->loop) : call->received_ns;
+	infer->next = call->state;
+	if (infer->next)
+		infer->next->previous = infer;
+	call->state = infer;
+	call->on_close = on_close;
+	call->runs = parts_of(infer)->runs;
+	if (inference_scan(&run->arena, bytes, &infer->message, &err) == ERR_OK)
+		find_servable(infer);
+	else
+		fail(infer, &err);
+	err_done(&err);
+}
