@@ -29,6 +29,28 @@ bool str_copy(char *to, size_t size, const char *from)
 	return fits;
 }
 
+int str_weight(struct str parameters)
+{
+	const char *end = parameters.data + parameters.len;
+	for (const char *at = parameters.data; at < end; at++) {
+		const char *q = at + 1;
+		if (*at != ';')
+			continue;
+		while (q < end && (*q == ' ' || *q == '\t'))
+			q++;
+		if (end - q < 3 || (*q != 'q' && *q != 'Q') || q[1] != '=')
+			continue;
+		int weight = q[2] >= '1' && q[2] <= '9' ? 1000 : 0, scale = 100;
+		for (q += 3; q < end && (*q == '.' || (*q >= '0' && *q <= '9')); q++)
+			if (*q != '.') {
+				weight += (*q - '0') * scale;
+				scale /= 10;
+			}
+		return MIN(weight, 1000);
+	}
+	return 1000;
+}
+
 size_t str_distance(const char *a, const char *b)
 {
 	size_t n = strlen(a), m = strlen(b), row[64];

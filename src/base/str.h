@@ -27,6 +27,8 @@ size_t str_distance(const char *a, const char *b);
 bool str_parse_i64(const char *text, int64_t least, int64_t most, int64_t *ret);
 /* A size with K, M or G behind it (powers of 1024). */
 bool str_parse_bytes(const char *text, int64_t *ret);
+/* The weight among parameters of an HTTP header's item (";level=1;q=0.5") in thousandths, at most 1000; that without one. */
+int str_weight(struct str parameters);
 /* Length of the valid UTF-8 sequence at `text` (1 to 4), 0 if there is none (RFC 3629: no surrogates, no overlong). */
 size_t str_utf8_len(const char *text, size_t len);
 bool str_is_utf8(const char *text, size_t len);

@@ -53,5 +53,20 @@ static void test_copy(void **state)
 	assert_false(str_ends("x", ".onnx"));
 }
 
+static void test_weight(void **state)
+{
+	static const struct {
+		const char *text;
+		int expect;
+	} rows[] = {
+		{ "", 1000 },	      { ";q=0.5", 500 }, { "; q=0.25", 250 },	 { ";q=1", 1000 },  { ";q=1.000", 1000 },
+		{ ";q=0", 0 },	      { ";q=0.0001", 0 }, { ";level=2;Q=0.9", 900 }, { ";q=", 1000 }, { ";q", 1000 },
+		{ ";q=x", 0 },	      { ";q=7.5", 1000 }, { ";", 1000 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (str_weight(str_of(rows[i].text)) != rows[i].expect)
+			fail_msg("%s: %d", rows[i].text, str_weight(str_of(rows[i].text)));
+}
+
 TEST_MAIN(cmocka_unit_test(test_numbers), cmocka_unit_test(test_utf8), cmocka_unit_test(test_names),
-	  cmocka_unit_test(test_copy))
+	  cmocka_unit_test(test_copy), cmocka_unit_test(test_weight))

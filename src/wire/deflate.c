@@ -38,29 +38,6 @@ const char *coding_name(enum coding coding)
 	return coding == CODING_GZIP ? "gzip" : coding == CODING_DEFLATE ? "deflate" : "identity";
 }
 
-/* ";q=0.5" as thousandths; 1000 where none is said. */
-static int weight_of(const char *parameters, size_t len)
-{
-	const char *end = parameters + len;
-	for (const char *at = parameters; at < end; at++) {
-		if (*at != ';')
-			continue;
-		const char *q = at + 1;
-		while (q < end && (*q == ' ' || *q == '\t'))
-			q++;
-		if (end - q < 3 || (*q != 'q' && *q != 'Q') || q[1] != '=')
-			continue;
-		int weight = q[2] == '1' ? 1000 : 0, scale = 100;
-		for (q += 3; q < end && (*q == '.' || (*q >= '0' && *q <= '9')); q++)
-			if (*q != '.') {
-				weight += (*q - '0') * scale;
-				scale /= 10;
-			}
-		return MIN(weight, 1000);
-	}
-	return 1000;
-}
-
 enum coding coding_accepted(const char *accept_encoding)
 {
 	int weights[] = { [CODING_IDENTITY] = -1, [CODING_GZIP] = -1, [CODING_DEFLATE] = -1 }, any = -1;
@@ -68,7 +45,7 @@ enum coding coding_accepted(const char *accept_encoding)
 		at += strspn(at, " \t,");
 		size_t len = strcspn(at, ","), name = strcspn(at, ",; \t");
 		enum coding coding;
-		int weight = weight_of(at + name, len - name);
+		int weight = str_weight((struct str){ at + name, len - name });
 		if (name == 1 && *at == '*')
 			any = weight;
 		else if (name && coding_parse((struct str){ at, name }, &coding))

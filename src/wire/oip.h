@@ -46,6 +46,8 @@ struct run_parser *oip_parser_create(struct arena *arena, const struct method *m
 struct run_parser *dlhub_parser_create(struct arena *arena, const struct method *method, int json_depth);
 /* A body that is the method's one input as a .npy file (wire/npy.h). */
 struct run_parser *npy_parser_create(struct arena *arena, const struct method *method, int json_depth);
+/* A body that is the bytes of the method's one input: as a raw binary request, but outputs are not asked as binary. */
+struct run_parser *raw_parser_create(struct arena *arena, const struct method *method, int json_depth);
 /* The body may have "method": the name of another method of `signature` (borrowed as `method` is). Before feeding. */
 void dlhub_parser_allow_methods(struct run_parser *parser, const struct signature *signature);
 

@@ -46,19 +46,33 @@ static enum err_code on_binary_output(struct run_parser *parser, enum scan_token
 	return then_parameter(parser, err);
 }
 
+/* A whole number of at least 0, into *to. */
+static enum err_code take_number(struct run_parser *parser, enum scan_token token, const char *name, const char *what, int64_t *to,
+				 struct err *err)
+{
+	if (token != SCAN_NUMBER) {
+		char expected[80];
+		snprintf(expected, sizeof(expected), "%s: a %s", name, what);
+		return run_parser_expected(parser, expected, token, err);
+	}
+	const uint8_t *text = (const uint8_t *)parser->scan->text.data;
+	uint64_t number;
+	if ((parser->scan->number.negative && parser->scan->number.digits) ||
+	    !number_text_whole(&parser->scan->number, text, text + parser->scan->text.len, &number) || number > INT64_MAX)
+		return run_parser_refuse(parser, err, "%s: %.*s is no %s", name, (int)MIN(parser->scan->text.len, (size_t)40),
+					 (const char *)text, what);
+	*to = (int64_t)number;
+	return then_parameter(parser, err);
+}
+
 static enum err_code on_timeout(struct run_parser *parser, enum scan_token token, struct err *err)
 {
-	if (token != SCAN_NUMBER)
-		return run_parser_expected(parser, "timeout: a number of microseconds", token, err);
-	const uint8_t *text = (const uint8_t *)parser->scan->text.data;
-	uint64_t timeout;
-	if ((parser->scan->number.negative && parser->scan->number.digits) ||
-	    !number_text_whole(&parser->scan->number, text, text + parser->scan->text.len, &timeout) ||
-	    timeout > INT64_MAX)
-		return run_parser_refuse(parser, err, "timeout: %.*s is no number of microseconds",
-					 (int)MIN(parser->scan->text.len, (size_t)40), (const char *)text);
-	parser->request.timeout_us = (int64_t)timeout;
-	return then_parameter(parser, err);
+	return take_number(parser, token, "timeout", "number of microseconds", &parser->request.timeout_us, err);
+}
+
+static enum err_code on_priority(struct run_parser *parser, enum scan_token token, struct err *err)
+{
+	return take_number(parser, token, "priority", "whole number of at least 0", &parser->request.priority, err);
 }
 
 /* Names that the protocol keeps for the server, and that mean nothing here. */
@@ -68,7 +82,7 @@ static bool is_reserved(struct str key)
 	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
 		if (key.len >= strlen(prefixes[i]) && memcmp(key.data, prefixes[i], strlen(prefixes[i])) == 0)
 			return true;
-	return str_eq(key, STR("priority")) || str_eq(key, STR("headers"));
+	return str_eq(key, STR("headers"));
 }
 
 static enum err_code on_parameter(struct run_parser *parser, enum scan_token token, struct err *err)
@@ -79,12 +93,17 @@ static enum err_code on_parameter(struct run_parser *parser, enum scan_token tok
 			return run_parser_no_memory(err);
 		return ERR_OK;
 	}
-	bool binary = str_eq(parser->text, STR("binary_data_output"));
-	if (binary || str_eq(parser->text, STR("timeout"))) {
-		if (parser->seen_here >> binary & 1)
-			return run_parser_refuse(parser, err, "'" STR_FMT "' comes twice", STR_ARG(parser->text));
-		parser->seen_here |= 1u << binary;
-		parser->on = binary ? on_binary_output : on_timeout;
+	static const struct {
+		const char *name;
+		token_fn on;
+	} own[] = { { "binary_data_output", on_binary_output }, { "timeout", on_timeout }, { "priority", on_priority } };
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
+		if (!str_eq(parser->text, str_of(own[i].name)))
+			continue;
+		if (parser->seen_here >> i & 1)
+			return run_parser_refuse(parser, err, "'%s' comes twice", own[i].name);
+		parser->seen_here |= 1u << i;
+		parser->on = own[i].on;
 		return ERR_OK;
 	}
 	if (!is_reserved(parser->text))
@@ -302,5 +321,13 @@ struct run_parser *oip_parser_create(struct arena *arena, const struct method *m
 	parser->json_bytes = json_bytes;
 	parser->on_binary = on_binary;
 	parser->request.binary_default = json_bytes == 0;
+	return parser;
+}
+
+struct run_parser *raw_parser_create(struct arena *arena, const struct method *method, int json_depth)
+{
+	struct run_parser *parser = oip_parser_create(arena, method, 0, json_depth);
+	if (parser)
+		parser->request.binary_default = false;
 	return parser;
 }

@@ -47,7 +47,7 @@ enum err_code oip_inputs_raw(struct run_parser *parser, struct err *err)
 	if (method->input_count != 1)
 		return err_set(
 			err, ERR_INVALID_ARGUMENT,
-			"a raw binary request (Inference-Header-Content-Length: 0) is for methods of one input, but "
+			"a raw binary request (the body is the bytes of an input) is for methods of one input, but "
 			"'" STR_FMT "' has %zu",
 			STR_ARG(method->name), method->input_count);
 	int64_t shape[TENSOR_RANK_MAX];

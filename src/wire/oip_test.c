@@ -58,7 +58,7 @@ static void test_accepted(void **state)
 		  "'outputs':[{'name':'z','parameters':{'binary_data':false,'other':[1]}},{'name':'y'}],"
 		  "'inputs':[{'name':'x','parameters':{'a':{'b':[1]}},'shape':[1],'datatype':'FP32','data':[1]}]}",
 		  "x FP32 [1] [1.0]; parameters={\"k\":[1,{\"q\":null}],\"e\":\"\\u0031\"}; output=z:0; output=y:-1; "
-		  "timeout=250; "
+		  "timeout=250; priority=1; "
 		  "binary" },
 		{ X1, "{'parameters':{},'outputs':[],'inputs':[{'name':'x','shape':[1],'datatype':'FP32','data':[1]}]}",
 		  "x FP32 [1] [1.0]" },
@@ -172,6 +172,9 @@ static void test_refused(void **state)
 		{ X1, "{'inputs':[],'outputs':[{}]}", BAD "output 1: 'name' is missing" },
 		{ X1, "{'id':7}", BAD "the id, a string, is expected, but a number came" },
 		{ X1, "{'parameters':{'timeout':-1}}", BAD "timeout: -1 is no number of microseconds" },
+		{ X1, "{'parameters':{'priority':1.5}}", BAD "priority: 1.5 is no whole number of at least 0" },
+		{ X1, "{'parameters':{'priority':'high'}}", BAD "priority: a whole number of at least 0 is expected, but a string" },
+		{ X1, "{'parameters':{'priority':1,'priority':1}}", BAD "'priority' comes twice" },
 		{ X1, "{'parameters':{'binary_data_output':1}}", BAD "binary_data_output: true or false is expected" },
 		{ X1, "{'parameters':{'k':1,'k':2},'inputs':[{'name':'x','shape':[1],'datatype':'FP32','data':[1]}]}",
 		  BAD "parameters: " },

@@ -35,6 +35,8 @@ static void put_request(struct buf *out, const struct run_request *request)
 			   request->outputs[i].binary);
 	if (request->timeout_us)
 		buf_printf(out, "; timeout=%lld", (long long)request->timeout_us);
+	if (request->priority)
+		buf_printf(out, "; priority=%lld", (long long)request->priority);
 	buf_puts(out, request->binary_default ? "; binary" : "");
 	buf_puts(out, request->debug ? "; debug" : "");
 	buf_puts(out, request->envelope ? "; envelope" : "");
@@ -73,7 +75,8 @@ char *body_dump(const struct body *body, size_t first, size_t piece, int64_t bud
 		parser = dlhub_parser_create(&arena, method, DUMP_DEPTH);
 		dlhub_parser_allow_methods(parser, body->signature);
 	} else {
-		parser = oip_parser_create(&arena, method, body->json_bytes, DUMP_DEPTH);
+		parser = body->npy ? npy_parser_create(&arena, method, DUMP_DEPTH) :
+				     oip_parser_create(&arena, method, body->json_bytes, DUMP_DEPTH);
 	}
 	struct err err = ERR_INIT;
 	enum err_code code = ERR_OK;

@@ -6,6 +6,7 @@
 
 struct body {
 	bool dlhub; /* else Open Inference Protocol */
+	bool npy;   /* else .npy */
 	const struct signature *signature;
 	int64_t json_bytes;
 	const uint8_t *data;
