@@ -37,7 +37,9 @@ static enum MHD_Result on_header(void *context, enum MHD_ValueKind kind, const c
 		{ "Inference-Header-Content-Length", offsetof(struct request, inference_header_length) },
 		{ "Accept", offsetof(struct request, accept) },
 		{ "Traceparent", offsetof(struct request, traceparent) },
+		{ "Accept-Encoding", offsetof(struct request, accept_encoding) },
 		{ "Cache-Control", offsetof(struct request, cache_control) },
+		{ "X-DLHub-Timing", offsetof(struct request, timing) },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
 		if (strcasecmp(name, wanted[i].name) == 0) {
@@ -190,27 +192,52 @@ static enum err_code check_body_size(struct request *request, struct err *err)
 		       settings_row(limit)->name);
 }
 
+static bool is_run(const struct request *request)
+{
+	return request->route->kind == ROUTE_RUN;
+}
+
+static enum err_code check_body_coding(struct request *request, struct err *err)
+{
+	const char *encoding = request->content_encoding ?: "";
+	enum coding coding;
+	if (coding_parse(str_of(encoding), &coding) && (coding == CODING_IDENTITY || is_run(request)))
+		return ERR_OK;
+	if (!is_run(request))
+		return err_set(err, ERR_INVALID_ARGUMENT,
+			       "Content-Encoding is '%s', but a body is taken here as it is, not compressed", encoding);
+	err_set(err, ERR_INVALID_ARGUMENT, "Content-Encoding is '%s', but a body may be compressed with gzip or deflate only",
+		encoding);
+	return err_advise(err, "send it with 'Content-Encoding: gzip', or as it is");
+}
+
 /* What a body says to be must be what its route reads. Types that say nothing (curl's own, bytes, text) count as JSON. */
 static enum err_code check_body_type(struct request *request, struct err *err)
 {
-	static const char *const taken[] = { "application/json", "application/octet-stream", "text/plain", "text/json",
+	static const char *const taken[] = { TYPE_NPY, /* of runs alone */
+					     "application/json", TYPE_BYTES, "text/plain", "text/json",
 					     "application/x-www-form-urlencoded" };
-	const char *type = request->content_type, *encoding = request->content_encoding;
-	if (!request->has_body)
-		return ERR_OK;
-	if (encoding && *encoding && strcasecmp(encoding, "identity") != 0)
-		return err_set(err, ERR_INVALID_ARGUMENT, "Content-Encoding is '%s', but a body is taken as it is, not compressed",
-			       encoding);
+	const char *type = request->content_type;
+	enum err_code code = request->has_body ? check_body_coding(request, err) : ERR_OK;
+	if (code != ERR_OK || !request->has_body)
+		return code;
 	if (!type || !*type || request->route->kind == ROUTE_PUBLISH)
 		return ERR_OK;
 	size_t len = strcspn(type, "; \t");
 	if (len > 5 && strncasecmp(type + len - 5, "+json", 5) == 0)
 		return ERR_OK;
-	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
+	for (size_t i = !is_run(request); i < ARRAY_SIZE(taken); i++)
 		if (strlen(taken[i]) == len && strncasecmp(type, taken[i], len) == 0)
 			return ERR_OK;
-	err_set(err, ERR_INVALID_ARGUMENT, "Content-Type is '%s', but this takes JSON", type);
+	err_set(err, ERR_INVALID_ARGUMENT, "Content-Type is '%s', but this takes JSON%s", type,
+		is_run(request) ? ", " TYPE_BYTES " or " TYPE_NPY : "");
 	return err_advise(err, "send 'Content-Type: application/json'");
+}
+
+bool request_has_type(const struct request *request, const char *type)
+{
+	const char *own = request->content_type ?: "";
+	return strcspn(own, "; \t") == strlen(type) && strncasecmp(own, type, strlen(type)) == 0;
 }
 
 static enum err_code first_look(struct request *request, const char *method, const char *url, struct err *err)

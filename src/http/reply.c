@@ -50,8 +50,55 @@ void reply_error(struct request *request, const struct err *err)
 	request->reply.content_type = NULL;
 	request->reply.binary_count = 0;
 	request->reply.json_bytes = 0;
+	request->reply.coding = CODING_IDENTITY;
 	if (request->reply.status < 400)
 		request->reply.status = err_code_http(err->code);
+}
+
+static size_t reply_bytes(const struct reply *reply)
+{
+	size_t bytes = reply->body.len;
+	for (size_t i = 0; i < reply->binary_count; i++)
+		bytes += reply->binary_flags[i] ? reply->binary[i].len : 0;
+	return bytes;
+}
+
+bool reply_wants_coding(const struct request *request)
+{
+	const struct reply *reply = &request->reply;
+	int64_t least = settings_int(request->server->parts.settings, SETTING_LIMITS_COMPRESS_BYTES);
+	return least && reply->file_fd < 0 && !reply->coding && request->accept_encoding &&
+	       reply_bytes(reply) >= (size_t)least && coding_accepted(request->accept_encoding) != CODING_IDENTITY;
+}
+
+/* The tensors behind the body go into it. */
+static bool pack(const struct reply *reply, struct deflater *deflater)
+{
+	bool ok = deflater_add(deflater, reply->body.data, reply->body.len, false);
+	for (size_t i = 0; ok && i < reply->binary_count; i++)
+		if (reply->binary_flags[i])
+			ok = deflater_add(deflater, reply->binary[i].data, reply->binary[i].len, false);
+	return ok && deflater_add(deflater, "", 0, true);
+}
+
+void reply_compress(struct request *request)
+{
+	struct reply *reply = &request->reply;
+	if (!reply_wants_coding(request))
+		return;
+	enum coding coding = coding_accepted(request->accept_encoding);
+	struct buf packed;
+	buf_init(&packed, reply_bytes(reply)); /* what would be larger goes as it is */
+	struct deflater *deflater = deflater_create(coding, &packed);
+	if (deflater && pack(reply, deflater)) {
+		buf_done(&reply->body);
+		reply->body = packed;
+		reply->binary_count = 0;
+		reply->coding = coding;
+	} else {
+		buf_done(&packed);
+	}
+	deflater_destroy(deflater);
 }
 
 enum err_code request_json(struct request *request, json_t **ret, struct err *err)

@@ -8,9 +8,12 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "http/server.h"
+#include "wire/deflate.h"
 
 #include <microhttpd.h>
 
+#define TYPE_NPY "application/x-npy"
+#define TYPE_BYTES "application/octet-stream"
 #define REQUEST_PARAMS 4
 #define REQUEST_SEGMENTS 12
 
@@ -31,6 +34,9 @@ struct reply {
 	const struct tensor *binary; /* sent after the body, those with binary_flags[i] */
 	const bool *binary_flags;
 	size_t binary_count;
+	enum coding coding;  /* how the body is compressed */
+	const char *memo;    /* X-DLHub-Memo; literal; NULL: it was not used */
+	char timing[240];    /* Server-Timing; empty: nobody asked */
 	int file_fd; /* instead of the body where >= 0; owned */
 	int64_t file_bytes;
 	int retry_after_s;
@@ -39,8 +45,16 @@ struct reply {
 	bool close;
 };
 
+/* What a run's outputs are sent as. */
+enum run_form {
+	FORM_OWN, /* JSON of its route, maybe with binary tensors */
+	FORM_NPY, /* one output as a .npy file */
+	FORM_RAW, /* the bytes of one output */
+};
+
 struct route;
-struct upload; /* http/publish_routes.c */
+struct unpacker; /* http/run_body.c */
+struct upload;	 /* http/publish_routes.c */
 
 struct request {
 	struct http_server *server;
@@ -59,7 +73,7 @@ struct request {
 	char id[40]; /* the caller's X-Request-Id, or one of ours once there is an error to name; else empty */
 	/* headers */
 	const char *authorization, *content_type, *content_encoding, *content_length, *host,
-		*inference_header_length, *accept, *traceparent, *cache_control;
+		*inference_header_length, *accept, *accept_encoding, *traceparent, *cache_control, *timing;
 	bool has_body;
 	int64_t body_bytes; /* Content-Length; -1: chunked or none */
 	int64_t body_seen;
@@ -73,8 +87,12 @@ struct request {
 	struct buf body;
 	struct run *run;
 	struct run_parser *parser;
-	int64_t received_ns, ended_ns; /* monotonic: its head was there; its run had ended */
-	struct trace_context trace;    /* trace_id[0] is 0: not traced */
+	struct unpacker *unpacker; /* owned; NULL: the body is not compressed */
+	enum run_form form;	   /* of the answer */
+	size_t output;		   /* that is asked for, where a form has room for one */
+	/* monotonic: its head was there; its body was read; its run had ended; its answer was made */
+	int64_t received_ns, parsed_ns, ended_ns, answered_ns;
+	struct trace_context trace; /* trace_id[0] is 0: not traced */
 	struct upload *upload;
 	/* answer */
 	struct reply reply;
@@ -105,8 +123,14 @@ void reply_empty(struct request *request, int status);
 void reply_put_date(json_t *object, const char *key, int64_t wall_ms);
 /* The one shape of errors. */
 void reply_error(struct request *request, const struct err *err);
+/* Compresses a body of limits.compress_bytes or more as the caller accepts it. May take long: on the pool. */
+void reply_compress(struct request *request);
+/* Whether it would. */
+bool reply_wants_coding(const struct request *request);
 /* The body as a JSON object; ERR_INVALID_ARGUMENT. Returned owned. */
 must_check enum err_code request_json(struct request *request, json_t **ret, struct err *err);
+/* Whether its Content-Type is that one. */
+bool request_has_type(const struct request *request, const char *type);
 /* A query argument, borrowed; NULL if absent. */
 const char *request_argument(struct request *request, const char *name);
 must_check enum err_code request_argument_int(struct request *request, const char *name, int64_t least, int64_t most,

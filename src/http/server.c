@@ -34,6 +34,7 @@ static void request_destroy(struct request *request)
 	principal_unref(request->principal);
 	servable_unref(request->servable);
 	run_destroy(request->run);
+	unpacker_destroy(request->unpacker);
 	upload_destroy(request->upload);
 	err_done(&request->lookup);
 	buf_done(&request->body);
@@ -118,8 +119,14 @@ static void add_headers(struct request *request, struct MHD_Response *response)
 		snprintf(text, sizeof(text), "%zu", reply->json_bytes);
 		MHD_add_response_header(response, "Inference-Header-Content-Length", text);
 	}
-	if (request->run && (request->run->memo == MEMO_HIT || request->run->memo == MEMO_JOINED))
-		MHD_add_response_header(response, "X-DLHub-Memo", memo_state_name(request->run->memo));
+	if (reply->coding) {
+		MHD_add_response_header(response, "Content-Encoding", coding_name(reply->coding));
+		MHD_add_response_header(response, "Vary", "Accept-Encoding");
+	}
+	if (reply->memo)
+		MHD_add_response_header(response, "X-DLHub-Memo", reply->memo);
+	if (reply->timing[0])
+		MHD_add_response_header(response, "Server-Timing", reply->timing);
 	if (reply->status == 429 || reply->status == 503) {
 		char text[24];
 		snprintf(text, sizeof(text), "%d", MAX(reply->retry_after_s, 1));
@@ -295,6 +302,7 @@ static void run_handler(void *context)
 	struct err err = ERR_INIT;
 	if (request->route->handler(request, &err) != ERR_OK)
 		reply_error(request, &err); /* `after` stays: part of it may have happened */
+	reply_compress(request);
 	err_done(&err);
 }
 

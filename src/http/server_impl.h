@@ -41,12 +41,24 @@ bool upload_feed(struct request *request, const char *data, size_t *len);
 void upload_finish(struct request *request);
 void upload_destroy(struct upload *upload);
 
-/* http/run_routes.c */
-/* Body bytes into the parser; *len becomes what was not used. */
+/* http/run_body.c */
+/* Body bytes, uncompressed where they came so, into the parser; *len becomes what was not used. */
 void run_feed(struct request *request, const char *data, size_t *len);
+/* All bytes have come: ERR_INVALID_ARGUMENT where a compressed body is cut short. */
+must_check enum err_code run_body_end(struct request *request, struct err *err);
+must_check enum err_code unpacker_begin(struct request *request, struct err *err); /* where the body is compressed */
+void unpacker_destroy(struct unpacker *unpacker);
+
+/* http/run_routes.c */
 void run_finish(struct request *request);
 /* Nobody waits for the run any more: it ends without its request. */
 void run_give_up(struct request *request);
+
+/* http/run_reply.c */
+/* Which form the caller wants, and of which output; before it is run. */
+must_check enum err_code run_reply_choose(struct request *request, const struct method *method, struct err *err);
+/* The run has ended: makes the reply. false: it is large, so the pool does, and request_complete() comes later. */
+must_check bool run_reply(struct request *request);
 
 /* http/leavers.c: between watch and unwatch, a request whose client leaves is ended at the next sweep. */
 void leavers_watch(struct request *request);

@@ -430,6 +430,18 @@ static bool put_strings(struct buf *out, const struct tensor *tensor, const stru
 	return true;
 }
 
+bool npy_write_head(struct buf *out, const struct tensor *tensor)
+{
+	char descr[8];
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (kinds[i].dtype != tensor->dtype)
+			continue;
+		snprintf(descr, sizeof(descr), "%c%s", dtype_size(tensor->dtype) > 1 ? '<' : '|', kinds[i].descr);
+		return put_head(out, descr, tensor);
+	}
+	return false;
+}
+
 enum err_code npy_write(struct buf *out, const struct tensor *tensor, struct err *err)
 {
 	enum err_code code = tensor_check(tensor, err);
@@ -446,16 +458,11 @@ enum err_code npy_write(struct buf *out, const struct tensor *tensor, struct err
 		ok = put_head(out, "<f4", tensor);
 		for (size_t i = 0; ok && i + 2 <= tensor->len; i += 2) /* a float32 is a bfloat16 with 16 more bits */
 			ok = buf_append(out, "\0\0", 2) && buf_append(out, tensor->data + i, 2);
+	} else if (dtype_size(tensor->dtype) == 0) {
+		return err_set(err, ERR_INVALID_ARGUMENT, "%s is not an array and cannot be a .npy file",
+			       dtype_name(tensor->dtype));
 	} else {
-		char descr[8] = "";
-		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-			if (kinds[i].dtype == tensor->dtype)
-				snprintf(descr, sizeof(descr), "%c%s", dtype_size(tensor->dtype) > 1 ? '<' : '|',
-					 kinds[i].descr);
-		if (!*descr)
-			return err_set(err, ERR_INVALID_ARGUMENT, "%s is not an array and cannot be a .npy file",
-				       dtype_name(tensor->dtype));
-		ok = put_head(out, descr, tensor) && buf_append(out, tensor->data, tensor->len);
+		ok = npy_write_head(out, tensor) && buf_append(out, tensor->data, tensor->len);
 	}
 	return ok ? ERR_OK :
 		    err_set(err, ERR_OUT_OF_RANGE, "the array is larger than the %zu bytes that are written",

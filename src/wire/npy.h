@@ -13,6 +13,9 @@ bool npy_is(const void *data, size_t len);
  * else into the arena. ret->name is left empty. ERR_INVALID_ARGUMENT. */
 must_check enum err_code npy_parse(uint8_t *data, size_t len, const char *what, struct arena *arena, struct tensor *ret,
 				   struct err *err);
+/* Appends what stands before the data, where those are the tensor's own bytes; false for others (BF16, BYTES, documents),
+ * which npy_write() has to make. */
+bool npy_write_head(struct buf *out, const struct tensor *tensor);
 /* Appends a version 1 file. BF16 is written as float32 (numpy has no such type), BYTES as 'U' where all of it is
  * UTF-8, else as 'S'. ERR_OUT_OF_RANGE: past the ceiling of `out`. */
 must_check enum err_code npy_write(struct buf *out, const struct tensor *tensor, struct err *err);

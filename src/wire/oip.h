@@ -58,6 +58,9 @@ must_check enum err_code run_parser_feed(struct run_parser *parser, const void *
 /* The body has ended. Borrowed of the arena. */
 must_check enum err_code run_parser_finish(struct run_parser *parser, struct run_request *ret, struct err *err);
 
+/* Bytes that run_parser_finish() has to read once more, and would so take long where they are many. */
+size_t run_parser_left(const struct run_parser *parser);
+
 /* Turns outputs of dtype JSON and FILE, in place, into the tensors that the protocol knows (wire/signature.h; memory
  * of `arena`): to be called before oip_response_write(), and before any bytes of a binary output are sent.
  * ERR_FAILED_PRECONDITION where the servable gave something other than it declares, or not as many outputs. */

@@ -444,6 +444,22 @@ enum err_code run_parser_feed(struct run_parser *parser, const void *data, size_
 	return ERR_OK;
 }
 
+size_t run_parser_left(const struct run_parser *parser)
+{
+	size_t left = parser->replaying ? parser->replay_text.len : 0;
+	if (parser->json_bytes == 0)
+		left += parser->raw.len;
+	for (size_t i = 0; i < parser->request.input_count; i++) {
+		const struct tensor *tensor = &parser->request.inputs[i];
+		if (dtype_size(tensor->dtype) == 0)
+			left += tensor->len;
+	}
+	for (size_t i = 0; i < parser->binary_count; i++)
+		if (parser->request.inputs[parser->binary[i].input].dtype == DTYPE_BYTES)
+			left += parser->binary[i].bytes.len;
+	return left;
+}
+
 static enum err_code finish(struct run_parser *parser, struct run_request *ret, struct err *err)
 {
 	if (parser->held) {

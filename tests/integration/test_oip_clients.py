@@ -90,6 +90,15 @@ def test_inference(client, headers, binary_in, binary_out):
     numpy.testing.assert_array_equal(answer.as_numpy("y"), 2 * values)
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_compressed_bodies(client, headers, coding, binary):
+    values, one = tensor(numpy.arange(40_000).reshape(-1, 4) % 7, binary)
+    wanted = [triton.InferRequestedOutput("y", binary_data=binary)]
+    answer = client.infer(NAME, [one], outputs=wanted, headers=headers, request_compression_algorithm=coding, response_compression_algorithm=coding)
+    numpy.testing.assert_array_equal(answer.as_numpy("y"), 2 * values)
+
+
 def test_asynchronous_inference(hub, headers):
     with triton.InferenceServerClient(hub.url.removeprefix("http://"), concurrency=4) as client:
         rows = [tensor([[i, i, i, i]]) for i in range(16)]
