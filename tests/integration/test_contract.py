@@ -163,7 +163,7 @@ def test_every_route_answers_as_documented(send, identity_onnx):
         send("GET", f"/api/v1/{one}/status")
     assert len(send("GET", "/api/v1/tasks").json()["tasks"]) == 2 and len(send("GET", "/api/v1/tasks?status=failed").json()["tasks"]) == 1
 
-    for path in ("/", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/stats", "/api/v1/hub", "/api/v1/whoami", "/api/v1/namespaces",
+    for path in ("/", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/stats", "/metrics", "/api/v1/hub", "/api/v1/whoami", "/api/v1/namespaces",
                  "/api/v1/servables", "/api/v1/search?q=title&limit=5", "/api/v1/users", "/api/v1/groups", "/api/v1/schemas/document.json"):
         assert send("GET", path).status == 200, path
     assert send("GET", "/api/v1/whoami", token=None).json()["user"] is None
