@@ -40,9 +40,10 @@ json_t *describe_value(const struct model_value *value);
 struct inspection {
 	json_t *servable;     /* type, shim, methods, model_type, model_summary, options */
 	json_t *files;	      /* dlhub.files */
-	const char *engine;   /* "openvino" or "python" */
+	const char *engine;   /* "openvino": it can be tried on the files as they are; "python": only the framework reads them */
+	const char *objection; /* what the model does that rules OpenVINO out, as "uses strings"; NULL: nothing known */
 	char *framework;      /* "ONNX opset 13, made by pytorch 2.1" */
-	json_t *requirements; /* what the type itself needs: an array of pip requirements */
+	json_t *requirements; /* what the type's framework needs: an array of pip requirements */
 	json_t *notes;	      /* for the build log */
 	json_t *golden;	      /* an example that the files carry; NULL: none */
 	bool needs_python;    /* dlhub-worker-python --inspect is to go on */

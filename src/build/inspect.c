@@ -105,13 +105,8 @@ enum err_code inspect(const char *folder, const json_t *metadata, json_t **ret, 
 				 inspection.needs_python, "system_packages", system);
 		if (inspection.golden)
 			json_object_set(*ret, "golden", inspection.golden);
-		/* What publishing turns to when the native engine cannot load the model after all. */
-		if (strcmp(inspection.engine, "openvino") == 0 && found.kind == MODEL_ONNX)
-			json_object_set_new(*ret, "fallback",
-					    json_pack("{s:s, s:[s, s]}", "engine", "python", "requirements", "numpy", "onnxruntime"));
-		if (strcmp(inspection.engine, "openvino") == 0 && found.kind == MODEL_TENSORFLOW)
-			json_object_set_new(*ret, "fallback",
-					    json_pack("{s:s, s:[s, s]}", "engine", "python", "requirements", "numpy", "tensorflow-cpu"));
+		if (inspection.objection)
+			json_object_set_new(*ret, "objection", json_string(inspection.objection));
 	}
 	json_decref(requirements);
 	inspection_done(&inspection);

@@ -61,6 +61,9 @@ static enum err_code describe_onnx(const char *folder, const struct detected *fo
 	json_object_set_new(ret->files, "model", json_string(found->file));
 	onnx_example_read(folder, found->file, model, ret->notes, &ret->golden);
 	ret->engine = objection ? "python" : "openvino";
+	ret->objection = objection;
+	inspection_require(ret, "onnxruntime");
+	inspection_require(ret, "numpy");
 	ret->framework = xasprintf("ONNX opset %lld", (long long)model->opset);
 	_cleanup_free_ char *summary =
 		xasprintf("ONNX graph '" STR_FMT "': %zu nodes, %zu weights, opset %lld, IR version %lld%s" STR_FMT "%s" STR_FMT,
@@ -69,8 +72,6 @@ static enum err_code describe_onnx(const char *folder, const struct detected *fo
 			  model->producer_version.len ? " " : "", STR_ARG(model->producer_version));
 	json_object_set_new(ret->servable, "model_summary", json_stringn(summary, MIN(strlen(summary), SUMMARY_MAX)));
 	if (objection) {
-		inspection_require(ret, "onnxruntime");
-		inspection_require(ret, "numpy");
 		inspection_note(ret, "served by ONNX Runtime, since the model %s", objection);
 	} else if (model->foreign_domain.len) {
 		inspection_note(ret, "the model uses operators of '" STR_FMT "', which no engine here may know",
@@ -195,13 +196,13 @@ static enum err_code describe_saved_model(const struct detected *found, const st
 			json_array_append(other, (json_t *)path);
 	json_object_set_new(ret->files, "other", other);
 	ret->engine = objection ? "python" : "openvino";
+	ret->objection = objection;
+	inspection_require(ret, "tensorflow-cpu");
+	inspection_require(ret, "numpy");
 	ret->framework = xasprintf("TensorFlow%s" STR_FMT, model->tensorflow_version.len ? " " : "",
 				   STR_ARG(model->tensorflow_version));
-	if (objection) {
-		inspection_require(ret, "tensorflow-cpu");
-		inspection_require(ret, "numpy");
+	if (objection)
 		inspection_note(ret, "served by TensorFlow itself, since the model %s", objection);
-	}
 	return ERR_OK;
 }
 

@@ -2,6 +2,7 @@
 #include "http/server_impl.h"
 
 #include "base/alloc.h"
+#include "publish/engines.h"
 #include "publish/metadata.h"
 
 static struct catalog *catalog_of(struct request *request)
@@ -181,6 +182,9 @@ enum err_code handle_edit(struct request *request, struct err *err)
 		json_object_set(description, key, value);
 	}
 	code = metadata_check_description(description, row.owner, row.name, request->server->parts.settings, err);
+	_cleanup_json_ json_t *serving = record(row.serving);
+	if (code == ERR_OK)
+		code = engines_check_change(serving, json_path_string(description, "dlhub.serving.engine"), err);
 	if (code == ERR_OK) {
 		_cleanup_free_ char *text = json_canonical(description);
 		code = catalog_description_set(catalog_of(request), row.owner, row.name, row.number, text,

@@ -1,9 +1,7 @@
 #include "publish/golden.h"
 
 #include "base/alloc.h"
-#include "wire/tensor_compare.h"
-
-#include <math.h>
+#include "wire/half.h"
 
 /* --- making an input --- */
 
@@ -11,16 +9,6 @@ static double next_real(uint32_t *seed)
 {
 	*seed = *seed * 1664525u + 1013904223u; /* Numerical Recipes' linear congruence: fixed, portable */
 	return (double)(*seed >> 8) / (1 << 24);
-}
-
-static uint16_t half_of(double value)
-{
-	/* [0, 1) alone: exponent and ten bits of fraction, cut. */
-	int exponent;
-	double fraction = frexp(value, &exponent);
-	if (value == 0 || exponent < -13)
-		return 0;
-	return (uint16_t)((exponent + 14) << 10 | ((uint16_t)(fraction * 2048) & 0x3ff));
 }
 
 static void fill(struct tensor *tensor, int64_t count)
@@ -36,15 +24,11 @@ static void fill(struct tensor *tensor, int64_t count)
 			((double *)tensor->data)[i] = real;
 			break;
 		case DTYPE_FP16:
-			((uint16_t *)tensor->data)[i] = half_of(real);
+			(void)!half_from_double(real, &((uint16_t *)tensor->data)[i]);
 			break;
-		case DTYPE_BF16: {
-			float f = (float)real;
-			uint32_t bits;
-			memcpy(&bits, &f, sizeof(bits));
-			((uint16_t *)tensor->data)[i] = (uint16_t)(bits >> 16);
+		case DTYPE_BF16:
+			(void)!bfloat_from_double(real, &((uint16_t *)tensor->data)[i]);
 			break;
-		}
 		default: /* integers and booleans: the lowest byte of each element */
 			tensor->data[(size_t)i * dtype_size(tensor->dtype)] = real >= 0.5;
 		}
@@ -185,10 +169,17 @@ enum err_code golden_request(json_t *golden, struct run *run, int json_depth, st
 
 /* --- comparing --- */
 
-static double tolerance(json_t *golden, const char *key, double initial)
+static double tolerance(const json_t *golden, const char *key, double initial)
 {
 	json_t *value = json_object_get(golden, key);
 	return json_is_number(value) ? json_number_value(value) : initial;
+}
+
+struct tensor_comparison golden_tolerance(const json_t *golden)
+{
+	return (struct tensor_comparison){ .relative = tolerance(golden, "rtol", GOLDEN_RTOL),
+				    .absolute = tolerance(golden, "atol", GOLDEN_ATOL),
+				    .words = "was recorded" };
 }
 
 enum err_code golden_compare(json_t *golden, struct run *run, int json_depth, double *ret_max_error, struct err *err)
@@ -213,15 +204,12 @@ enum err_code golden_compare(json_t *golden, struct run *run, int json_depth, do
 	enum err_code code = parse_side(expected, "outputs", "output", &as_input, &run->arena, json_depth, &recorded, err);
 	if (code != ERR_OK)
 		return err_wrap(err, "golden.response");
-	struct tensor_comparison comparison = { tolerance(golden, "rtol", GOLDEN_RTOL), tolerance(golden, "atol", GOLDEN_ATOL), 0 };
-	for (size_t i = 0; i < run->output_count; i++) {
-		code = tensor_compare(&comparison, &run->outputs[i], &recorded.inputs[i], err);
-		if (code != ERR_OK) {
-			err_wrap(err, "the golden test failed");
-			return err_advise(err, "the servable does not give here what its publisher recorded: compare the packages' "
-					       "versions with those of the environment, or record again; \"rtol\" and \"atol\" "
-					       "of the golden example widen the tolerance");
-		}
+	struct tensor_comparison comparison = golden_tolerance(golden);
+	if (tensors_compare(&comparison, run->outputs, recorded.inputs, run->output_count, err) != ERR_OK) {
+		err_wrap(err, "the golden test failed");
+		return err_advise(err, "the servable does not give here what its publisher recorded: compare the packages' "
+				       "versions with those of the environment, or record again; \"rtol\" and \"atol\" "
+				       "of the golden example widen the tolerance");
 	}
 	*ret_max_error = comparison.max_error;
 	return ERR_OK;

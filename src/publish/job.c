@@ -300,7 +300,8 @@ void job_abandon(struct job *job)
 	process_close(job->process);
 	job->process = NULL;
 	job->abandoned = true;
-	if (!job->ending && !job->run)
+	job->trial.stopped = true;
+	if (!job->ending && !job->trial.run)
 		job_free(job);
 }
 
@@ -308,13 +309,15 @@ void job_free(struct job *job)
 {
 	timer_close(job->deadline);
 	process_close(job->process);
-	servable_unref(job->servable);
+	trial_done(&job->trial);
+	trial_done(&job->referee);
+	trial_plan_destroy(job->plan);
+	candidates_done(&job->candidates);
 	version_row_done(&job->row);
 	metadata_done(&job->metadata);
 	json_decref(job->inspected);
 	json_decref(job->lock);
 	json_decref(job->files);
-	json_decref(job->golden);
 	err_done(&job->err);
 	if (job->log_fd >= 0)
 		close(job->log_fd);

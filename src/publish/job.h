@@ -1,8 +1,10 @@
 /* publish/job.h - one publish under way: a walk along the steps of steps.h. Serving loop. */
 #pragma once
 
+#include "publish/engines.h"
 #include "publish/metadata.h"
 #include "publish/publish.h"
+#include "publish/trial.h"
 
 struct process;
 
@@ -25,10 +27,12 @@ struct job {
 	json_t *lock;			  /* the environment's resolved packages */
 	json_t *files;			  /* [{"path","bytes","sha256"}] */
 	struct version_row row;
-	struct servable *servable;
-	struct run *run;
-	json_t *golden;
-	double max_error;
+	/* trying the engines */
+	struct candidates candidates;
+	struct candidate *trying; /* borrowed of them */
+	struct trial_plan *plan;  /* owned */
+	struct trial trial;	  /* of the one that is being tried */
+	struct trial referee;	  /* of the framework, where it was tried and is right */
 };
 
 struct publisher {

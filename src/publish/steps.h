@@ -23,7 +23,7 @@ extern const struct step step_unpack, step_inspect, step_inspect_python;
 extern const struct step step_choose_environment, step_install, step_read_lock;
 /* store.c: files into blobs, the manifest, and the read-only tree that workers see */
 extern const struct step step_store;
-/* steps_golden.c */
+/* steps_test.c */
 extern const struct step step_test, step_publish;
 
 /* The walk. job_step_run() begins job->step; job_go_back() only says where it goes on. */

@@ -8,24 +8,28 @@
 
 #define ENVIRONMENT_FILE "dlhub-environment.json"
 
-/* Which environment, by digest of what it is made from. */
-static enum err_code work_choose_environment(struct job *job, struct err *err)
+/* --- which, if any --- */
+
+/* Where an engine reads the files as they are, the framework's environment is made only to compare the two: for whoever
+ * asks for that, or pins the framework. One that is there already costs nothing. */
+static bool wants_environment(struct job *job)
 {
-	if (strcmp(json_path_string(job->inspected, "engine") ?: "python", "openvino") == 0) {
-		job->environment[0] = '\0';
-		return ERR_OK;
-	}
-	const char *python = settings_string(job_settings(job), SETTING_ENVIRONMENTS_PYTHON);
-	json_t *requirements = json_object_get(job->inspected, "requirements"), *line;
-	_cleanup_json_ json_t *key = json_pack("{s:s, s:O?, s:O?, s:s}", "python", python, "requirements", requirements,
-					       "system_packages", json_object_get(job->inspected, "system_packages"), "index",
-					       settings_string(job_settings(job), SETTING_ENVIRONMENTS_INDEX));
-	_cleanup_free_ char *text = json_canonical(key), *path = job_path(job, "requirements.txt");
-	struct digest digest;
-	sha256(text, strlen(text), &digest);
-	digest_format(&digest, job->environment);
+	const json_t *document = job->metadata.document;
+	const char *policy = json_path_string(document, "dlhub.serving.engines");
+	const char *pinned = json_path_string(document, "dlhub.serving.engine");
+	const struct candidate *framework = candidates_framework(&job->candidates);
+	_cleanup_free_ char *marker = job_environment_path(job, ENVIRONMENT_FILE);
+	return strcmp(json_path_string(job->inspected, "engine") ?: "python", "openvino") != 0 ||
+	       strcmp(policy ?: settings_string(job_settings(job), SETTING_PUBLISH_ENGINES), "all") == 0 ||
+	       (pinned && strcmp(pinned, framework->engine->name) == 0) || fs_exists(marker);
+}
+
+static enum err_code write_requirements(struct job *job, const json_t *requirements, struct err *err)
+{
+	_cleanup_free_ char *path = job_path(job, "requirements.txt");
 	struct buf lines;
 	buf_init(&lines, 1 << 20);
+	const json_t *line;
 	size_t i;
 	json_array_foreach(requirements, i, line)
 		buf_printf(&lines, "%s\n", json_string_value(line) ?: "");
@@ -33,6 +37,32 @@ static enum err_code work_choose_environment(struct job *job, struct err *err)
 	buf_done(&lines);
 	return code;
 }
+
+/* By digest of what it is made from. */
+static enum err_code work_choose_environment(struct job *job, struct err *err)
+{
+	if (!job->candidates.items)
+		candidates_init(&job->candidates, json_path_string(job->inspected, "servable.type") ?: "");
+	enum err_code code = candidates_check_pin(&job->candidates,
+						  json_path_string(job->metadata.document, "dlhub.serving.engine"), err);
+	if (code != ERR_OK)
+		return code;
+	const char *python = settings_string(job_settings(job), SETTING_ENVIRONMENTS_PYTHON);
+	json_t *requirements = json_object_get(job->inspected, "requirements");
+	_cleanup_json_ json_t *key = json_pack("{s:s, s:O?, s:O?, s:s}", "python", python, "requirements", requirements,
+					       "system_packages", json_object_get(job->inspected, "system_packages"), "index",
+					       settings_string(job_settings(job), SETTING_ENVIRONMENTS_INDEX));
+	_cleanup_free_ char *text = json_canonical(key);
+	struct digest digest;
+	sha256(text, strlen(text), &digest);
+	digest_format(&digest, job->environment);
+	if (wants_environment(job))
+		return write_requirements(job, requirements, err);
+	job->environment[0] = '\0';
+	return ERR_OK;
+}
+
+/* --- making it --- */
 
 char *job_environment_path(const struct job *job, const char *file)
 {

@@ -67,20 +67,6 @@ static enum err_code make_tree(struct job *job, const char *hex, struct err *err
 	return fs_sync_dir(parent, err);
 }
 
-/* How it is run: the program, the engine, the environment, the files by role. */
-static json_t *serving_record(struct job *job)
-{
-	const char *engine = json_path_string(job->inspected, "engine") ?: "python";
-	json_t *record = json_pack("{s:s, s:s, s:s, s:s*, s:b}", "program", strcmp(engine, "openvino") == 0 ? "native" : "python",
-				   "engine", engine, "environment", job->environment, "framework",
-				   json_path_string(job->inspected, "framework"), "network",
-				   json_is_true(json_path(job->metadata.document, "dlhub.network")));
-	json_t *files = json_path(job->inspected, "dlhub.files") ?: json_path(job->metadata.document, "dlhub.files");
-	if (files)
-		json_object_set(record, "files", files);
-	return record;
-}
-
 static enum err_code store_version(struct job *job, struct err *err)
 {
 	_cleanup_free_ char *root = xasprintf("%s/files", job->folder);
@@ -91,12 +77,13 @@ static enum err_code store_version(struct job *job, struct err *err)
 	if (code != ERR_OK)
 		return code;
 	json_t *servable = json_object_get(job->inspected, "servable");
-	_cleanup_json_ json_t *manifest =
-		json_pack("{s:O, s:O, s:O?}", "files", job->files, "servable", servable, "environment", job->lock);
+	/* An environment that is there only to compare engines is no part of the version. */
+	bool own = strcmp(json_path_string(job->inspected, "engine") ?: "python", "openvino") != 0;
+	_cleanup_json_ json_t *manifest = json_pack("{s:O, s:O, s:O?}", "files", job->files, "servable", servable, "environment",
+						    own ? job->lock : NULL);
 	_cleanup_json_ json_t *description = json_object();
 	json_object_set(description, "datacite", json_object_get(job->metadata.document, "datacite"));
 	json_object_set(description, "dlhub", json_object_get(job->metadata.document, "dlhub"));
-	_cleanup_json_ json_t *serving = serving_record(job);
 	struct version_row *row = &job->row;
 	_cleanup_free_ char *access = access_list_format(&job->metadata.access);
 	version_row_done(row);
@@ -105,7 +92,7 @@ static enum err_code store_version(struct job *job, struct err *err)
 				     .manifest = json_canonical(manifest),
 				     .description = json_canonical(description),
 				     .servable = json_canonical(servable),
-				     .serving = json_canonical(serving),
+				     .serving = xstrdup("{}"), /* until an engine is chosen */
 				     .publisher = xstrdup(job->user),
 				     .published_ms = clock_wall_ms() };
 	struct digest digest;

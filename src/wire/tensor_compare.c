@@ -74,33 +74,43 @@ static double real_at(const struct tensor *tensor, int64_t i)
 enum err_code tensor_compare(struct tensor_comparison *c, const struct tensor *got, const struct tensor *expected, struct err *err)
 {
 	char came[128], wanted[128];
+	const char *words = c->words ?: "was expected";
 	shape_format(got->shape, got->rank, came, sizeof(came));
 	shape_format(expected->shape, expected->rank, wanted, sizeof(wanted));
 	if (got->dtype != expected->dtype || got->rank != expected->rank ||
 	    memcmp(got->shape, expected->shape, got->rank * sizeof(got->shape[0])) != 0)
-		return err_set(err, ERR_FAILED_PRECONDITION, "output '" STR_FMT "' is %s %s, but %s %s was expected",
-			       STR_ARG(got->name), dtype_name(got->dtype), came, dtype_name(expected->dtype), wanted);
+		return err_set(err, ERR_FAILED_PRECONDITION, "output '" STR_FMT "' is %s %s, but %s %s %s",
+			       STR_ARG(got->name), dtype_name(got->dtype), came, dtype_name(expected->dtype), wanted, words);
 	if (got->dtype == DTYPE_JSON) {
 		_cleanup_json_ json_t *a = json_loadb((char *)got->data, got->len, JSON_DECODE_ANY, NULL);
 		_cleanup_json_ json_t *b = json_loadb((char *)expected->data, expected->len, JSON_DECODE_ANY, NULL);
 		if (a && b && json_close(c, a, b))
 			return ERR_OK;
-		return err_set(err, ERR_FAILED_PRECONDITION, "output '" STR_FMT "' is %.*s, but %.*s was expected",
+		return err_set(err, ERR_FAILED_PRECONDITION, "output '" STR_FMT "' is %.*s, but %.*s %s",
 			       STR_ARG(got->name), (int)MIN(got->len, 200u), (char *)got->data, (int)MIN(expected->len, 200u),
-			       (char *)expected->data);
+			       (char *)expected->data, words);
 	}
 	if (is_real(got->dtype)) {
 		int64_t count = (int64_t)(got->len / dtype_size(got->dtype));
 		for (int64_t i = 0; i < count; i++)
 			if (!close_enough(c, real_at(got, i), real_at(expected, i)))
 				return err_set(err, ERR_FAILED_PRECONDITION,
-					       "output '" STR_FMT "', element %lld is %.9g, but %.9g was expected (rtol %g, atol %g)",
-					       STR_ARG(got->name), (long long)i, real_at(got, i), real_at(expected, i), c->relative,
-					       c->absolute);
+					       "output '" STR_FMT "', element %lld is %.9g, but %.9g %s (rtol %g, atol %g)",
+					       STR_ARG(got->name), (long long)i, real_at(got, i), real_at(expected, i), words,
+					       c->relative, c->absolute);
 		return ERR_OK;
 	}
 	if (got->len != expected->len || memcmp(got->data, expected->data, got->len) != 0)
-		return err_set(err, ERR_FAILED_PRECONDITION, "output '" STR_FMT "' differs from what was expected",
-			       STR_ARG(got->name));
+		return err_set(err, ERR_FAILED_PRECONDITION, "output '" STR_FMT "' is not what %s", STR_ARG(got->name),
+			       words);
 	return ERR_OK;
+}
+
+enum err_code tensors_compare(struct tensor_comparison *comparison, const struct tensor *got, const struct tensor *expected,
+			      size_t count, struct err *err)
+{
+	enum err_code code = ERR_OK;
+	for (size_t i = 0; i < count && code == ERR_OK; i++)
+		code = tensor_compare(comparison, &got[i], &expected[i], err);
+	return code;
 }

@@ -9,8 +9,12 @@
 struct tensor_comparison {
 	double relative, absolute;
 	double max_error; /* the largest difference of reals that was seen */
+	const char *words; /* behind "but 1.5": where the expected value is from; NULL: "was expected" */
 };
 
 /* ERR_FAILED_PRECONDITION: they differ, and the error says where and by how much. */
 must_check enum err_code tensor_compare(struct tensor_comparison *comparison, const struct tensor *got,
 					const struct tensor *expected, struct err *err);
+/* The same for lists, which are in one order. */
+must_check enum err_code tensors_compare(struct tensor_comparison *comparison, const struct tensor *got,
+					 const struct tensor *expected, size_t count, struct err *err);

@@ -1,0 +1,131 @@
+"""Engines: each that could serve a model is tried when it is published; the fastest with the right answers serves."""
+import numpy
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from support import document
+
+
+def graph(nodes, input_shape, output_shape, weights=(), kind=TensorProto.FLOAT, opset=17):
+    """An ONNX file of x to y."""
+    x, y = helper.make_tensor_value_info("x", kind, input_shape), helper.make_tensor_value_info("y", kind, output_shape)
+    model = helper.make_model(helper.make_graph(nodes, "g", [x], [y], list(weights)),
+                              opset_imports=[helper.make_opsetid("", opset)])
+    model.ir_version = 8
+    return model.SerializeToString()
+
+
+WEIGHTS = numpy.random.default_rng(0).random((4, 3), numpy.float32)
+MLP = graph([helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])], [None, 4], [None, 3],
+            [numpy_helper.from_array(WEIGHTS, "w")])
+# As layers that normalize over a batch do: each row's answer depends on the others.
+NORMALIZED = graph([helper.make_node("ReduceMean", ["x"], ["m"], axes=[0]), helper.make_node("Sub", ["x", "m"], ["y"])],
+                   [None, 4], [None, 4])
+SUMMED = graph([helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=1)], [None, 4], [None, 4],
+               [numpy_helper.from_array(numpy.int64([0]), "axes")])
+# Past 32 bits, where OpenVINO does not compute.
+LARGE = graph([helper.make_node("Mul", ["x", "w"], ["y"])], [None], [None],
+              [numpy_helper.from_array(numpy.int64(3_000_000_000), "w")], TensorProto.INT64)
+
+
+def publish(hub, name, model, golden=None, **serving):
+    described = document(name, **({"serving": serving} if serving else {}))
+    return hub.publish({**described, "golden": golden} if golden else described, model)
+
+
+def serving(hub, name):
+    """(its serving record, {engine: row of the table})"""
+    record = hub.get(f"/api/v1/servables/admin/{name}").json()["serving"]
+    return record, {row["engine"]: row for row in record["engines"]}
+
+
+def platform(hub, name):
+    return hub.get(f"/v2/models/admin/{name}").json()["platform"]
+
+
+def run(hub, name, data):
+    answer = hub.post(f"/api/v1/servables/admin/{name}/run", json={"data": data})
+    assert answer.status_code == 200, answer.text
+    return answer.json()[0]
+
+
+def test_quick_tries_what_needs_no_environment(shared_hub):
+    task = publish(shared_hub, "quick", MLP)
+    assert task["status"] == "succeeded" and task["result"]["engine"] == "openvino", task
+    record, engines = serving(shared_hub, "quick")
+    assert engines["openvino"]["state"] == "serves" and engines["openvino"]["ms_1"] > 0 and engines["openvino"]["ms_32"] > 0
+    assert engines["onnxruntime"]["state"] in ("skipped", "equal")  # another test may have made its environment
+    if engines["onnxruntime"]["state"] == "skipped":
+        assert "all" in engines["onnxruntime"]["reason"] and "run" not in engines["onnxruntime"]
+
+
+@pytest.mark.parametrize("name, model, reason", [("mlp", MLP, None), ("normalized", NORMALIZED, "rows change each other"),
+                                                 ("summed", SUMMED, "a row for each")],
+                         ids=["mlp", "normalized", "summed"])
+def test_batches_are_proved(shared_hub, name, model, reason):
+    assert publish(shared_hub, name, model)["status"] == "succeeded"
+    batch = serving(shared_hub, name)[0]["batch"]
+    assert batch["axis"] == 0 and batch["proved"] is (reason is None)
+    assert reason is None or reason in batch["reason"], batch
+
+
+def test_whoever_says_what_of_batches_is_not_asked_for_proof(shared_hub):
+    assert publish(shared_hub, "said", NORMALIZED, batch=False)["status"] == "succeeded"
+    assert "batch" not in serving(shared_hub, "said")[0]
+
+
+def test_all_engines_are_compared_and_one_can_be_pinned(shared_hub):
+    task = publish(shared_hub, "all", MLP, engines="all")
+    assert task["status"] == "succeeded", task
+    record, engines = serving(shared_hub, "all")
+    assert {row["state"] for row in engines.values()} == {"serves", "equal"}
+    assert all(row["ms_1"] > 0 and row["batch"]["proved"] for row in engines.values())
+    assert engines["onnxruntime"]["framework"].startswith("ONNX Runtime")
+    x = [[1, 2, 3, 4]]
+    for engine in ("onnxruntime", "openvino", "onnxruntime"):
+        wish = {**document("all")["dlhub"], "serving": {"engine": engine}}
+        reply = shared_hub.request("PATCH", "/api/v1/servables/admin/all", json={"dlhub": wish})
+        assert reply.status_code == 200, reply.text
+        assert platform(shared_hub, "all") == f"dlhub_{engine}"  # at once
+        numpy.testing.assert_allclose(run(shared_hub, "all", x), numpy.float32(x) @ WEIGHTS, rtol=1e-5)
+    # The content alone is the version: which engines were tried, and which serves, is not of it.
+    assert publish(shared_hub, "all", MLP)["result"]["version"] == task["result"]["version"]
+
+
+def test_a_pin_is_kept_at_publish_or_fails_with_the_reason(shared_hub):
+    task = publish(shared_hub, "pinned", MLP, engine="onnxruntime")
+    assert task["status"] == "succeeded" and task["result"]["engine"] == "onnxruntime", task
+    task = publish(shared_hub, "stranger", MLP, engine="keras")
+    assert task["status"] == "failed" and "keras" in task["error"]["message"] and "onnxruntime" in task["error"]["hint"]
+    golden = {"request": {"inputs": [{"name": "x", "shape": [2], "datatype": "INT64", "data": [1, 2]}]},
+              "response": {"outputs": [{"name": "y", "shape": [2], "datatype": "INT64",
+                                        "data": [3_000_000_000, 6_000_000_000]}]}}
+    task = publish(shared_hub, "wrong", LARGE, golden, engine="openvino")
+    assert task["status"] == "failed" and task["error"]["code"] == "FAILED_PRECONDITION", task
+    assert "openvino" in task["error"]["message"] and "other answers" in task["error"]["message"]
+
+
+def test_an_engine_with_other_answers_does_not_serve(shared_hub):
+    """Though nobody recorded an answer: the framework is the referee where its environment is there."""
+    task = publish(shared_hub, "large", LARGE, engines="all")
+    assert task["status"] == "succeeded" and task["result"]["engine"] == "onnxruntime", task
+    record, engines = serving(shared_hub, "large")
+    assert engines["openvino"]["state"] == "different" and "onnxruntime" in engines["openvino"]["reason"]
+    assert run(shared_hub, "large", [1, 2]) == [3_000_000_000, 6_000_000_000]
+    wish = {**document("large")["dlhub"], "serving": {"engine": "openvino"}}
+    reply = shared_hub.request("PATCH", "/api/v1/servables/admin/large", json={"dlhub": wish})
+    assert reply.status_code == 412 and "gives other answers" in reply.json()["error"], reply.text
+
+
+def test_a_function_has_one_engine_and_its_rows_are_tried(shared_hub):
+    floats = {"type": "ndarray", "shape": [None, 2], "item_type": {"type": "float", "dtype": "FP64"}}
+    code = "import numpy\ndef double(x): return 2 * x\ndef spread(x): return x - x.mean(axis=0)\n"
+    for name, proved in (("double", True), ("spread", False)):
+        method = {"input": floats, "output": floats, "method_details": {"module": "tools", "method_name": name}}
+        task = shared_hub.publish({**document(name), "servable": {
+            "type": "Python static method", "shim": "python.PythonStaticMethodServable", "methods": {"run": method}}},
+            code.encode(), "tools.py")
+        assert task["status"] == "succeeded", task
+        record, engines = serving(shared_hub, name)
+        assert list(engines) == ["python"] and engines["python"]["state"] == "serves"
+        assert record["batch"]["proved"] is proved, record
