@@ -20,8 +20,10 @@ void run_destroy(struct run *run)
 {
 	if (!run)
 		return;
-	for (struct run_hold *hold = run->holds; hold; hold = hold->next)
+	for (struct run_hold *hold = run->holds, *next; hold; hold = next) {
+		next = hold->next; /* what is released may have been the memory of it */
 		hold->release(hold->what);
+	}
 	servable_unref(run->servable);
 	principal_unref(run->principal);
 	err_done(&run->err);

@@ -51,6 +51,8 @@ struct run {
 	struct str batch_key;  /* must be the same in a batch: the parameters, or the publisher's member of them */
 	bool forsaken;	       /* nobody waits for it any more */
 	bool isolated;	       /* its batch failed: it goes alone */
+	struct run *outer;     /* of a step: the pipeline's run; borrowed, NULL when that one has ended */
+	int64_t inner_runs;    /* of the outermost: how many runs it has set off */
 	struct run_layer *layer; /* of whoever stands before on_done (memo, pipeline), the newest first */
 	struct run_hold *holds;
 	/* result */

@@ -3,10 +3,12 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "schedule/pipeline.h"
 
 struct run_path {
 	struct run_path_parts parts;
 	struct memo *memo;
+	struct pipelines *pipelines;
 };
 
 /* --- behind the memo --- */
@@ -14,13 +16,17 @@ struct run_path {
 static enum err_code submit(void *context, struct run *run, struct err *err)
 {
 	struct run_path *path = context;
-	return scheduler_submit(path->parts.scheduler, run, err);
+	return run->servable->pipeline ? pipelines_submit(path->pipelines, run, err) :
+					 scheduler_submit(path->parts.scheduler, run, err);
 }
 
 static void give_up(void *context, struct run *run)
 {
 	struct run_path *path = context;
-	scheduler_give_up(path->parts.scheduler, run);
+	if (run->servable->pipeline)
+		pipelines_give_up(path->pipelines, run);
+	else
+		scheduler_give_up(path->parts.scheduler, run);
 }
 
 /* --- a servable that is not what its publisher said --- */
@@ -80,6 +86,18 @@ static void on_forget(void *context, const char *owner, const char *name)
 	memo_forget(path->memo, full_name);
 }
 
+/* --- steps of pipelines --- */
+
+static enum err_code submit_step(void *context, struct run *run, bool *ret_done, struct err *err)
+{
+	return run_path_submit(context, run, ret_done, err);
+}
+
+static void give_up_step(void *context, struct run *run)
+{
+	run_path_give_up(context, run);
+}
+
 /* --- interface --- */
 
 struct run_path *run_path_create(const struct run_path_parts *parts)
@@ -92,6 +110,12 @@ struct run_path *run_path_create(const struct run_path_parts *parts)
 						       .give_up = give_up,
 						       .on_differs = on_differs,
 						       .context = path });
+	path->pipelines = pipelines_create(&(struct pipelines_parts){ .loop = parts->loop,
+								      .settings = parts->settings,
+								      .lookup = parts->lookup,
+								      .submit = submit_step,
+								      .give_up = give_up_step,
+								      .context = path });
 	lookup_on_forget(parts->lookup, on_forget, path);
 	return path;
 }
@@ -101,7 +125,9 @@ void run_path_destroy(struct run_path *path)
 	if (!path)
 		return;
 	lookup_on_forget(path->parts.lookup, NULL, NULL);
+	pipelines_flush(path->pipelines);
 	memo_destroy(path->memo);
+	pipelines_destroy(path->pipelines);
 	free(path);
 }
 

@@ -549,7 +549,7 @@ enum err_code scheduler_submit(struct scheduler *scheduler, struct run *run, str
 {
 	struct replicas *set = set_of(scheduler, run->servable);
 	size_t limit = (size_t)settings_int(scheduler->settings, SETTING_LIMITS_QUEUE_RUNS);
-	if (scheduler->draining)
+	if (scheduler->draining && !run->outer) /* a pipeline that is under way goes on */
 		return err_set(err, ERR_UNAVAILABLE, "the hub is ending");
 	if (set->waiting.count >= limit)
 		return err_set(err, ERR_RESOURCE_EXHAUSTED, "%zu runs already wait for %s (limits.queue_runs)", limit,

@@ -74,6 +74,8 @@ enum err_code servable_create(const struct version_row *row, const char *data, c
 	code = access_list_parse(row->access.owner, access, &s->access, err);
 	if (code == ERR_OK)
 		code = serving_options_parse(wishes, json_is_true(json_path(in_force, "batch.proved")), settings, &s->options, err);
+	if (code == ERR_OK && json_object_get(servable, "pipeline"))
+		code = pipeline_parse(servable, (size_t)settings_int(settings, SETTING_LIMITS_PIPELINE_STEPS), &s->pipeline, err);
 	if (code != ERR_OK) {
 		servable_unref(s);
 		return code;
@@ -119,6 +121,7 @@ void servable_unref(struct servable *servable)
 	access_list_done(&servable->access);
 	serving_options_done(&servable->options);
 	signature_destroy(servable->signature);
+	pipeline_destroy(servable->pipeline);
 	free(servable->owner);
 	free(servable->name);
 	free(servable->full_name);

@@ -6,6 +6,7 @@
 #include "catalog/catalog.h"
 #include "schedule/executor.h"
 #include "schedule/options.h"
+#include "schedule/pipeline_graph.h"
 #include "wire/frame.h"
 
 struct replicas; /* the version's queue and workers: schedule/scheduler.c */
@@ -20,6 +21,7 @@ struct servable {
 	char *key; /* "OWNER/NAME@DIGEST ENGINE THREADS": rows alike in it share their workers */
 	struct access_list access;
 	struct signature *signature;
+	struct pipeline *pipeline; /* NULL: it is run by workers */
 	char *platform; /* "onnx_openvino": <project>_<format>, informational */
 	struct serving_options options; /* how its publisher wants it served; memo.on ends where two runs differ */
 	double relative, absolute; /* tolerance of its golden test: so much two runs of one input may differ */
