@@ -87,6 +87,10 @@ struct search_query {
 must_check enum err_code catalog_search(struct catalog *catalog, const struct search_query *query, json_t **ret,
 					struct err *err);
 
+/* The items of catalog_search() for every servable, or every version, that the principal may discover. Returned owned. */
+must_check enum err_code catalog_list(struct catalog *catalog, const struct principal *principal, bool all_versions,
+				      json_t **ret, struct err *err);
+
 /* --- users, groups, tokens --- */
 /* Users and groups share one set of names. ERR_ALREADY_EXISTS: taken, or servables of a removed account bear it.
  * Lists are arrays: {"name","display_name","admin","created"} for users, {"id","label","created","expires"} for

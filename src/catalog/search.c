@@ -233,3 +233,23 @@ enum err_code catalog_search(struct catalog *catalog, const struct search_query 
 	arena_done(&arena);
 	return code;
 }
+
+enum err_code catalog_list(struct catalog *catalog, const struct principal *principal, bool all_versions, json_t **ret,
+			   struct err *err)
+{
+	struct search_query query = { .all_versions = all_versions, .limit = catalog->search_results, .principal = principal };
+	_cleanup_json_ json_t *items = json_array();
+	for (;;) {
+		_cleanup_json_ json_t *page = NULL;
+		enum err_code code = catalog_search(catalog, &query, &page, err);
+		if (code != ERR_OK)
+			return code;
+		json_t *found = json_object_get(page, "items");
+		json_array_extend(items, found);
+		query.offset += (int64_t)json_array_size(found);
+		if ((int64_t)json_array_size(found) < query.limit)
+			break;
+	}
+	*ret = TAKE(items);
+	return ERR_OK;
+}

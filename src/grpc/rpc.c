@@ -3,12 +3,18 @@
 #include "grpc/health.h"
 #include "grpc/hub_calls.h"
 #include "grpc/infer.h"
+#include "grpc/model_calls.h"
+#include "grpc/region_calls.h"
 #include "health.pb-c.h"
 #include "inference.pb-c.h"
 
 #define PATH(text) { text, sizeof(text) - 1 }
 #define INFERENCE(name) PATH("/inference.GRPCInferenceService/" name)
 #define HEALTH(name) PATH("/grpc.health.v1.Health/" name)
+#define MODEL(type, Type, row_handler, row_right)                                                                   \
+	.on_message = unary_on_message, .request = &inference__##type##_request__descriptor, .handler = row_handler, \
+	.access = RPC_SERVABLE, .right = row_right, .name_at = offsetof(Inference__##Type##Request, name),	     \
+	.version_at = offsetof(Inference__##Type##Request, version)
 #define UNARY(type, row_handler) \
 	.on_message = unary_on_message, .request = &inference__##type##_request__descriptor, .handler = row_handler
 
@@ -16,6 +22,18 @@ static const struct rpc rows[] = {
 	{ INFERENCE("ModelInfer"), .on_message = infer_on_message, .large = true },
 	{ INFERENCE("ModelStreamInfer"), .on_message = infer_on_message, .on_half_close = infer_on_half_close, .large = true,
 	  .many = true },
+	{ INFERENCE("ModelReady"), MODEL(model_ready, ModelReady, model_ready, RIGHT_READ), .may_lack = RPC_NO_SERVABLE },
+	{ INFERENCE("ModelMetadata"), MODEL(model_metadata, ModelMetadata, model_metadata, RIGHT_READ) },
+	{ INFERENCE("ModelConfig"), MODEL(model_config, ModelConfig, model_config, RIGHT_READ) },
+	{ INFERENCE("ModelStatistics"), MODEL(model_statistics, ModelStatistics, model_statistics, RIGHT_READ),
+	  .may_lack = RPC_NO_NAME },
+	{ INFERENCE("RepositoryIndex"), UNARY(repository_index, repository_index) },
+	{ INFERENCE("SystemSharedMemoryStatus"), UNARY(system_shared_memory_status, system_region_status) },
+	{ INFERENCE("SystemSharedMemoryRegister"), UNARY(system_shared_memory_register, system_region_register) },
+	{ INFERENCE("SystemSharedMemoryUnregister"), UNARY(system_shared_memory_unregister, system_region_unregister) },
+	{ INFERENCE("CudaSharedMemoryStatus"), UNARY(cuda_shared_memory_status, cuda_region_status) },
+	{ INFERENCE("CudaSharedMemoryRegister"), UNARY(cuda_shared_memory_register, cuda_region_register) },
+	{ INFERENCE("CudaSharedMemoryUnregister"), UNARY(cuda_shared_memory_unregister, cuda_region_unregister) },
 	{ INFERENCE("ServerLive"), UNARY(server_live, hub_live) },
 	{ INFERENCE("ServerReady"), UNARY(server_ready, hub_ready) },
 	{ INFERENCE("ServerMetadata"), UNARY(server_metadata, hub_metadata) },

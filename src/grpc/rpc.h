@@ -11,6 +11,11 @@ enum rpc_access {
 	RPC_SERVABLE, /* `right` on the servable that the request names */
 };
 
+enum rpc_lack {
+	RPC_NO_NAME = 1u << 0,	   /* the request names none */
+	RPC_NO_SERVABLE = 1u << 1, /* it is not there, or not to be seen */
+};
+
 struct rpc {
 	struct str path;
 	/* Takes the message. */
@@ -25,6 +30,7 @@ struct rpc {
 	enum err_code (*handler)(struct unary *unary, struct err *err);
 	enum rpc_access access;
 	enum right right;
+	unsigned int may_lack; /* enum rpc_lack: the handler is called without a servable */
 	size_t name_at, version_at; /* where the request has them; 0: it has none */
 };
 

@@ -61,6 +61,7 @@ static void unary_end(struct unary *unary, struct err *err)
 	struct call *call = unary->call;
 	call_end(call, err);
 	servable_unref(unary->servable);
+	err_done(&unary->err);
 	call_release(call, unary->message->len);
 	message_destroy(unary->message);
 	call_settle(call);
@@ -84,31 +85,71 @@ void unary_fail(struct unary *unary, struct err *err)
 	unary_end(unary, err);
 }
 
+/* --- what blocks --- */
+
+static void work_in_pool(void *context)
+{
+	struct unary *unary = context;
+	unary->work(unary);
+}
+
+static void back_from_pool(void *context)
+{
+	struct unary *unary = context;
+	if (unary->err.code != ERR_OK)
+		unary_fail(unary, &unary->err);
+	else
+		unary->done(unary);
+}
+
+enum err_code unary_to_pool(struct unary *unary, enum lane lane, void (*work)(struct unary *unary),
+			    void (*done)(struct unary *unary), struct err *err)
+{
+	unary->work = work;
+	unary->done = done;
+	if (pool_submit(unary->parts->loop, lane, work_in_pool, back_from_pool, unary))
+		return ERR_OK;
+	return err_set(err, ERR_UNAVAILABLE, "the hub is busy: too many requests wait for the catalog");
+}
+
 /* --- the call --- */
 
 static void handle(struct unary *unary)
 {
 	struct err err = ERR_INIT;
 	const struct rpc *rpc = unary->call->rpc;
-	if (rpc->access == RPC_SERVABLE && lookup_decide(unary->call->principal, unary->servable, rpc->right, &err) != ERR_OK)
+	if (lookup_decide(unary->call->principal, unary->servable, rpc->right, &err) != ERR_OK)
 		unary_fail(unary, &err);
 	else if (rpc->handler(unary, &err) != ERR_OK)
 		unary_fail(unary, &err);
 	err_done(&err);
 }
 
+/* Moves from `err`. */
+static void no_servable(struct unary *unary, struct err *err)
+{
+	struct err own = ERR_INIT;
+	if (err->code != ERR_NOT_FOUND || !(unary->call->rpc->may_lack & RPC_NO_SERVABLE))
+		unary_fail(unary, err);
+	else if (unary->call->rpc->handler(unary, &own) != ERR_OK)
+		unary_fail(unary, &own);
+	err_done(&own);
+}
+
 static void on_servable(void *context, struct servable *servable, const struct err *err)
 {
 	struct unary *unary = context;
-	if (servable) {
+	if (!unary->call->connection) {
+		unary_fail(unary, NULL);
+	} else if (servable) {
 		unary->servable = servable_ref(servable);
 		handle(unary);
-		return;
+	} else {
+		struct err copy = ERR_INIT;
+		err_copy(&copy, err);
+		no_servable(unary, &copy);
+		err_done(&copy);
 	}
-	struct err copy = ERR_INIT;
-	err_copy(&copy, err);
-	unary_fail(unary, &copy);
-	err_done(&copy);
 }
 
 static enum err_code check_caller(const struct unary *unary, struct err *err)
@@ -137,14 +178,20 @@ static void find_servable(struct unary *unary)
 	struct err err = ERR_INIT;
 	enum lookup_state state = LOOKUP_DONE;
 	struct model_name name;
+	if (rpc->may_lack & RPC_NO_NAME && !*text_at(unary->request, rpc->name_at)) {
+		if (rpc->handler(unary, &err) != ERR_OK)
+			unary_fail(unary, &err);
+		err_done(&err);
+		return;
+	}
 	if (model_name_parse(str_of(text_at(unary->request, rpc->name_at)), &name, &err) == ERR_OK)
-		state = lookup_servable(call->connection->server->parts.lookup, call->principal, name.owner, name.name,
+		state = lookup_servable(unary->parts->lookup, call->principal, name.owner, name.name,
 					str_of(text_at(unary->request, rpc->version_at)), &unary->servable, on_servable, unary,
 					&err);
 	if (state == LOOKUP_DONE && unary->servable)
 		handle(unary);
 	else if (state == LOOKUP_DONE)
-		unary_fail(unary, &err);
+		no_servable(unary, &err);
 	err_done(&err);
 }
 
@@ -152,7 +199,8 @@ void unary_on_message(struct call *call, struct message *message)
 {
 	struct err err = ERR_INIT;
 	struct unary *unary = arena_alloc(&message->arena, sizeof(*unary));
-	*unary = (struct unary){ .call = call_ref(call), .message = message };
+	*unary = (struct unary){ .call = call_ref(call), .message = message, .err = ERR_INIT };
+	unary->parts = &call->connection->server->parts;
 	unary->request = message_unpack(message, call->rpc->request, &err);
 	if (!unary->request || check_caller(unary, &err) != ERR_OK)
 		unary_fail(unary, &err);

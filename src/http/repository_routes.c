@@ -22,7 +22,7 @@ enum err_code handle_repository_index(struct request *request, struct err *err)
 	_cleanup_json_ json_t *items = NULL;
 	enum err_code code = read_filter(request, &ready, err);
 	if (code == ERR_OK)
-		code = request_list_servables(request, true, &items, err);
+		code = catalog_list(request->server->parts.catalog, request->principal, true, &items, err);
 	if (code != ERR_OK)
 		return code;
 	json_t *list = json_array(), *item;

@@ -49,27 +49,6 @@ enum err_code handle_servables(struct request *request, struct err *err)
 	return ERR_OK;
 }
 
-enum err_code request_list_servables(struct request *request, bool all_versions, json_t **ret, struct err *err)
-{
-	struct search_query query = { .all_versions = all_versions,
-				      .limit = settings_int(request->server->parts.settings, SETTING_LIMITS_SEARCH_RESULTS),
-				      .principal = request->principal };
-	_cleanup_json_ json_t *items = json_array();
-	for (;;) {
-		_cleanup_json_ json_t *page = NULL;
-		enum err_code code = catalog_search(catalog_of(request), &query, &page, err);
-		if (code != ERR_OK)
-			return code;
-		json_t *found = json_object_get(page, "items");
-		json_array_extend(items, found);
-		query.offset += (int64_t)json_array_size(found);
-		if ((int64_t)json_array_size(found) < query.limit)
-			break;
-	}
-	*ret = json_incref(items);
-	return ERR_OK;
-}
-
 static enum err_code get_row(struct request *request, struct version_row *ret, struct err *err)
 {
 	return catalog_version_get(catalog_of(request), request->servable->owner, request->servable->name,

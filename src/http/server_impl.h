@@ -76,9 +76,5 @@ void linger_end_all(struct http_server *server);
 bool task_wait(struct request *request);
 void task_wait_done(struct request *request);
 
-/* http/servable_routes.c: everything that the caller may discover, as catalog_search() lists it; one item a servable (its
- * newest version), or a version. On the pool. Returned owned. */
-must_check enum err_code request_list_servables(struct request *request, bool all_versions, json_t **ret, struct err *err);
-
 /* Runs route->handler on the pool, then completes. */
 void request_to_pool(struct request *request);

@@ -46,7 +46,7 @@ enum err_code handle_statistics(struct request *request, struct err *err)
 {
 	const struct statistics_snapshot *snapshot = request->statistics;
 	_cleanup_json_ json_t *items = NULL, *names = json_object();
-	enum err_code code = request_list_servables(request, false, &items, err);
+	enum err_code code = catalog_list(request->server->parts.catalog, request->principal, false, &items, err);
 	if (code != ERR_OK)
 		return code;
 	json_t *list = json_array(), *item;
