@@ -108,6 +108,7 @@ enum err_code err_copy(struct err *to, const struct err *from)
 	to->code = from->code;
 	to->text = from->text ? xstrdup(from->text) : NULL;
 	to->hint = from->hint ? xstrdup(from->hint) : NULL;
+	to->retry_ms = from->retry_ms;
 	return to->code;
 }
 

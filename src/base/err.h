@@ -19,9 +19,10 @@ struct err {
 	enum err_code code;
 	char *text; /* owned; what was wrong and where */
 	char *hint; /* owned or NULL; what to do */
+	int64_t retry_ms; /* when to try again; 0: not said */
 };
 
-#define ERR_INIT ((struct err){ ERR_OK, NULL, NULL })
+#define ERR_INIT ((struct err){ ERR_OK, NULL, NULL, 0 })
 
 /* Sets code and text (frees what was there). Returns `code`, so that `return err_set(...)` reads well. */
 enum err_code err_set(struct err *err, enum err_code code, const char *fmt, ...) _printf_(3, 4);

@@ -51,6 +51,7 @@ void reply_error(struct request *request, const struct err *err)
 	request->reply.binary_count = 0;
 	request->reply.json_bytes = 0;
 	request->reply.coding = CODING_IDENTITY;
+	request->reply.retry_after_s = (int)MIN((err->retry_ms + 999) / 1000, 3600);
 	if (request->reply.status < 400)
 		request->reply.status = err_code_http(err->code);
 }

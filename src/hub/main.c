@@ -290,9 +290,9 @@ static enum err_code build(struct hub *hub, struct err *err)
 		return code;
 	hub->programs = find_programs(hub->settings);
 	hub->executor = local_executor_create(hub->loop, hub->settings, hub->programs);
-	hub->scheduler = scheduler_create(hub->loop, hub->settings, hub->executor);
-	hub->lookup = lookup_create(hub->loop, hub->settings, hub->catalog, hub->data.path);
 	hub->statistics = statistics_create((size_t)settings_int(hub->settings, SETTING_LIMITS_ROUTE_CACHE));
+	hub->scheduler = scheduler_create(hub->loop, hub->settings, hub->executor, hub->statistics);
+	hub->lookup = lookup_create(hub->loop, hub->settings, hub->catalog, hub->data.path);
 	hub->runs = run_path_create(&(struct run_path_parts){ .loop = hub->loop,
 							      .settings = hub->settings,
 							      .catalog = hub->catalog,

@@ -108,7 +108,7 @@ struct batch *batch_create(struct run *run, int axis)
 
 void batch_add(struct batch *batch, struct run *run)
 {
-	if (batch->count == 1) {
+	if (batch->parts == batch->single) {
 		batch->parts = xcalloc(PARTS_FIRST, sizeof(*batch->parts));
 		batch->parts[0] = batch->single[0];
 	} else if (batch->count >= PARTS_FIRST && (batch->count & (batch->count - 1)) == 0) {
@@ -129,6 +129,18 @@ void batch_leave(struct batch *batch, struct run *run)
 	batch->parts[i].run = NULL;
 	batch->left_count++;
 	run->batch = NULL;
+}
+
+struct run *batch_drop_last(struct batch *batch)
+{
+	struct batch_part *part = &batch->parts[--batch->count];
+	batch->rows -= part->rows;
+	batch->bytes -= input_bytes(part->run);
+	part->run->batch = NULL;
+	batch->deadline_ns = 0;
+	for (size_t i = 0; i < batch->count; i++)
+		batch->deadline_ns = MAX(batch->deadline_ns, batch->parts[i].run->deadline_ns);
+	return part->run;
 }
 
 struct run *batch_only_run(const struct batch *batch)

@@ -31,7 +31,7 @@ struct batch {
 	int axis;		   /* along which runs are joined */
 	enum batch_cut cut;	   /* why it was sent as it is */
 	bool unsplit;		   /* the outputs came and could not be split */
-	bool cancelled;		   /* the worker has been told that nobody waits for it */
+	int64_t cancelled_ns;	   /* when the worker was told that nobody waits for it; 0: it was not */
 	int64_t deadline_ns;	   /* the latest of its runs': what the worker is told, and killed at */
 	struct worker *worker;	   /* borrowed while it is there */
 	uint64_t id;		   /* of the frame: slot and generation; the executor's */
@@ -50,6 +50,8 @@ struct batch *batch_create(struct run *run, int axis);
  * shapes but for the axis. */
 bool batch_takes(const struct batch *batch, const struct run *run);
 void batch_add(struct batch *batch, struct run *run);
+/* Takes the last one of several out again. */
+struct run *batch_drop_last(struct batch *batch);
 /* The run is no longer of this batch. */
 void batch_leave(struct batch *batch, struct run *run);
 /* The run of a batch of one, where it has not left; else NULL. Borrowed. */

@@ -2,6 +2,8 @@
 
 #include "base/alloc.h"
 
+#include <unistd.h>
+
 #define BATCH_DEFAULT 64
 #define BATCH_MOST 65536
 #define DELAY_MS_MOST 60000
@@ -152,6 +154,11 @@ static enum err_code take_memo(const json_t *json, struct serving_options *optio
 	return code;
 }
 
+static int64_t replicas_default(const struct settings *settings)
+{
+	return settings_int(settings, SETTING_WORKER_REPLICAS) ?: MAX(sysconf(_SC_NPROCESSORS_ONLN), 1);
+}
+
 enum err_code serving_options_parse(const json_t *serving, bool proved, const struct settings *settings,
 				    struct serving_options *ret, struct err *err)
 {
@@ -159,7 +166,7 @@ enum err_code serving_options_parse(const json_t *serving, bool proved, const st
 					     "priority", "queue",   "threads", "engine",	"engines",
 					     NULL };
 	int64_t priority = PRIORITY_DEFAULT, queue_most = settings_int(settings, SETTING_LIMITS_QUEUE_RUNS);
-	*ret = (struct serving_options){ .replicas_max = settings_int(settings, SETTING_WORKER_REPLICAS),
+	*ret = (struct serving_options){ .replicas_max = replicas_default(settings),
 					 .idle_s = settings_int(settings, SETTING_WORKER_IDLE_S),
 					 .threads = 1,
 					 .queue = queue_most,

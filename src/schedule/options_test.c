@@ -2,6 +2,7 @@
 #include "base/test.h"
 #include "schedule/options.h"
 
+#include <unistd.h>
 
 static void test_defaults(void **state)
 {
@@ -10,7 +11,7 @@ static void test_defaults(void **state)
 	struct err err = ERR_INIT;
 	assert_int_equal(serving_options_parse(NULL, false, settings, &options, &err), ERR_OK);
 	assert_int_equal(options.replicas_min, 0);
-	assert_int_equal(options.replicas_max, settings_int(settings, SETTING_WORKER_REPLICAS));
+	assert_int_equal(options.replicas_max, sysconf(_SC_NPROCESSORS_ONLN));
 	assert_int_equal(options.queue, settings_int(settings, SETTING_LIMITS_QUEUE_RUNS));
 	assert_int_equal(options.priority, PRIORITY_DEFAULT);
 	assert_true(options.idempotent);

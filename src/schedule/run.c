@@ -60,7 +60,7 @@ bool run_hold(struct run *run, void (*release)(void *what), void *what)
 
 const char *batch_cut_name(enum batch_cut cut)
 {
-	static const char *const names[] = { "none", "alone", "empty", "full", "delay", "unlike", "isolated" };
+	static const char *const names[] = { "none", "alone", "empty", "full", "delay", "unlike", "isolated", "spread" };
 	return names[cut];
 }
 

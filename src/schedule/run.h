@@ -17,7 +17,8 @@ enum batch_cut {
 	CUT_FULL,    /* the largest, or a preferred size, was reached */
 	CUT_DELAY,   /* the publisher's delay had passed */
 	CUT_UNLIKE,  /* the next one differs in shape, parameters or key */
-	CUT_ISOLATED /* run again alone, because its batch failed */
+	CUT_ISOLATED, /* run again alone, because its batch failed */
+	CUT_SPREAD    /* others wait for the next worker, which is idle too */
 };
 
 enum memo_state {
@@ -36,7 +37,7 @@ struct run {
 	struct run_request request;
 	int64_t received_ns; /* monotonic: when the front door began to read it; 0: not told */
 	int64_t submitted_ns, deadline_ns; /* monotonic */
-	int priority;	     /* 1 is the highest; 0: the servable's default */
+	int priority;	     /* 1 is the highest; 0: the servable's default; the level in force, once submitted */
 	bool bypass_memo;    /* the caller wants it run */
 	void (*on_done)(void *context, struct run *run);
 	/* Progress of a servable that tells it: JSON text {"progress"?: 0..1, "text"?: "...", "partial"?: any}, borrowed.
@@ -45,7 +46,9 @@ struct run {
 	void *context;
 	char trace[56]; /* W3C traceparent of the span that this run belongs to; empty: none */
 	/* in progress */
-	struct run *next;      /* in a queue */
+	struct run *next, *previous; /* in a queue */
+	struct turn_lane *lane; /* of the queue that it is in; NULL: before all lanes */
+	bool queued;	       /* waits in a queue */
 	struct batch *batch;   /* that it is in while a worker has it; borrowed */
 	int64_t rows;	       /* along the batch axis; 0: it is not joined with others */
 	struct str batch_key;  /* must be the same in a batch: the parameters, or the publisher's member of them */
@@ -53,6 +56,8 @@ struct run {
 	bool isolated;	       /* its batch failed: it goes alone */
 	struct run *outer;     /* of a step: the pipeline's run; borrowed, NULL when that one has ended */
 	int64_t inner_runs;    /* of the outermost: how many runs it has set off */
+	bool lost;	       /* a site was lost that had it: it is not run a third time */
+	bool suspect;	       /* a worker died that held it and others: it goes alone to a worker that has nothing else */
 	struct run_layer *layer; /* of whoever stands before on_done (memo, pipeline), the newest first */
 	struct run_hold *holds;
 	/* result */

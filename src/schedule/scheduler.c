@@ -1,159 +1,40 @@
-#include "schedule/scheduler.h"
+#include "schedule/scheduler_impl.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "base/log.h"
+#include "schedule/statistics.h"
 
-#define CREDIT_WINDOW_NS 200000
-#define CREDIT_MAX 64
-#define READY_BYTES 65536 /* longer READY documents are not kept */
 #define SWEEP_MS 20
+#define START_MS 1000 /* how long starting takes, where nothing is known yet */
 #define STUCK_NS 100000000 /* a worker without an answer for so long is at a run, not between two */
-#define FAILED_START_NS 2000000000ll /* how long a version that could not be loaded is not tried again */
 
-struct run_queue {
-	struct run *head, *tail;
-	size_t count;
-};
+/* --- lists --- */
 
-struct replica {
-	struct replica *next;
-	struct replicas *set;
-	struct worker *worker;
-	struct batch *sent, *last_sent; /* in the order in which it works */
-	size_t sent_count;
-	bool ready, stopping;
-	int64_t idle_since_ns;
-	int64_t progress_ns; /* when it last answered, or was given work while it had none */
-	bool late; /* stopped because a run that it was at passed its deadline */
-};
-
-struct replicas {
-	unsigned int refs; /* of servables and runs; the list itself keeps it while it has workers or runs */
-	struct replicas *next, *previous;
-	struct scheduler *scheduler;
-	struct servable *servable; /* borrowed of the newest run's; only used while one waits */
-	char *key;
-	struct run_queue waiting;
-	size_t alone; /* so many at the front go one at a time: a worker died that held them all */
-	struct replica *workers;
-	int64_t mean_run_ns;
-	struct err failed; /* why the last start failed */
-	int64_t failed_until_ns;
-	bool retired;
-	char *ready; /* what the newest worker said when it had loaded */
-};
-
-struct scheduler {
-	struct loop *loop;
-	const struct settings *settings;
-	struct executor *executor;
-	struct replicas *sets;
-	struct timer *sweep, *idle;
-	size_t worker_count, run_count, forsaken_count;
-	struct run_queue refused; /* to be completed with their error on the next turn */
-	bool sweeping, refused_posted, draining;
-	loop_fn drained;
-	void *drained_context;
-	struct timer *drain_timer;
-};
-
-static void queue_push(struct run_queue *queue, struct run *run)
+void list_append(struct list *list, struct link *link)
 {
-	run->next = NULL;
-	*(queue->tail ? &queue->tail->next : &queue->head) = run;
-	queue->tail = run;
-	queue->count++;
+	*link = (struct link){ .previous = list->last, .in = list };
+	*(list->last ? &list->last->next : &list->first) = link;
+	list->last = link;
+	list->count++;
 }
 
-static void queue_push_front(struct run_queue *queue, struct run *run)
+void list_prepend(struct list *list, struct link *link)
 {
-	run->next = queue->head;
-	queue->head = run;
-	if (!queue->tail)
-		queue->tail = run;
-	queue->count++;
+	*link = (struct link){ .next = list->first, .in = list };
+	*(list->first ? &list->first->previous : &list->last) = link;
+	list->first = link;
+	list->count++;
 }
 
-static struct run *queue_pop(struct run_queue *queue)
+void link_remove(struct link *link)
 {
-	struct run *run = queue->head;
-	if (!run)
-		return NULL;
-	queue->head = run->next;
-	if (!queue->head)
-		queue->tail = NULL;
-	queue->count--;
-	run->next = NULL;
-	return run;
-}
-
-static void queue_remove(struct run_queue *queue, struct run *run)
-{
-	struct run *before = NULL;
-	for (struct run *at = queue->head; at != run; at = at->next)
-		before = at;
-	*(before ? &before->next : &queue->head) = run->next;
-	if (queue->tail == run)
-		queue->tail = before;
-	queue->count--;
-	run->next = NULL;
-}
-
-/* --- life of a version's set --- */
-
-static void set_free_if_unused(struct replicas *set)
-{
-	if (set->refs || set->workers || set->waiting.head)
+	struct list *list = link->in;
+	if (!list)
 		return;
-	struct scheduler *scheduler = set->scheduler;
-	if (scheduler) /* a servable may outlive it in a cache */
-		*(set->previous ? &set->previous->next : &scheduler->sets) = set->next;
-	if (set->next)
-		set->next->previous = set->previous;
-	err_done(&set->failed);
-	free(set->ready);
-	free(set->key);
-	free(set);
-}
-
-static void set_unref(struct replicas *set)
-{
-	set->refs--;
-	set_free_if_unused(set);
-}
-
-/* The version is to be run in another way (engine, threads) than before: who ran it so ends, once idle, unless it is run so
- * again. */
-static void retire_siblings(struct scheduler *scheduler, const struct servable *servable)
-{
-	size_t same = strcspn(servable->key, " ") + 1;
-	for (struct replicas *set = scheduler->sets; set; set = set->next)
-		if (strncmp(set->key, servable->key, same) == 0)
-			set->retired = true;
-}
-
-static struct replicas *set_of(struct scheduler *scheduler, struct servable *servable)
-{
-	if (servable->replicas)
-		return servable->replicas;
-	struct replicas *set = scheduler->sets;
-	while (set && strcmp(set->key, servable->key) != 0)
-		set = set->next;
-	if (!set) {
-		retire_siblings(scheduler, servable);
-		set = NEW(struct replicas);
-		set->scheduler = scheduler;
-		set->key = xstrdup(servable->key);
-		set->next = scheduler->sets;
-		if (set->next)
-			set->next->previous = set;
-		scheduler->sets = set;
-	}
-	set->refs++;
-	servable->replicas = set;
-	servable->drop_replicas = set_unref;
-	return set;
+	*(link->previous ? &link->previous->next : &list->first) = link->next;
+	*(link->next ? &link->next->previous : &list->last) = link->previous;
+	list->count--;
+	*link = (struct link){ 0 };
 }
 
 /* --- completion --- */
@@ -169,319 +50,199 @@ static void look_whether_drained(struct scheduler *scheduler)
 		timer_start(scheduler->drain_timer, 0, 0);
 }
 
-static void complete(struct scheduler *scheduler, struct run *run)
+static struct servable_statistics *record_of(struct scheduler *scheduler, const struct servable *servable)
 {
+	if (!scheduler->statistics || !servable->number) /* being tried before it is published */
+		return NULL;
+	return statistics_of(scheduler->statistics, servable->full_name, servable->number_text);
+}
+
+static void count_failure(struct servable_statistics *record, enum err_code code, int64_t ns)
+{
+	duration_add(&record->fail, ns);
+	record->rejected += code == ERR_RESOURCE_EXHAUSTED || code == ERR_UNAVAILABLE;
+	record->cancelled += code == ERR_CANCELLED;
+	record->late += code == ERR_DEADLINE_EXCEEDED;
+}
+
+static void count_end(struct scheduler *scheduler, const struct run *run)
+{
+	struct servable_statistics *record = record_of(scheduler, run->servable);
+	if (!record)
+		return;
+	int64_t now = loop_now_ns(scheduler->loop), whole_ns = now - (run->received_ns ?: run->submitted_ns);
+	record->pending -= record->pending > 0; /* a record that was forgotten began anew */
+	record->last_wall_ms = clock_wall_ms();
+	duration_add(&record->queue, (run->started_ns ?: now) - run->submitted_ns);
+	if (run->started_ns)
+		duration_add(&record->compute_infer, run->run_ns);
+	if (run->err.code == ERR_OK)
+		duration_add(&record->success, whole_ns);
+	else
+		count_failure(record, run->err.code, whole_ns);
+}
+
+void run_finished(struct scheduler *scheduler, struct run *run)
+{
+	struct replicas *set = run->servable->replicas;
+	count_end(scheduler, run);
 	scheduler->run_count--;
 	scheduler->forsaken_count -= run->forsaken;
-	run->batch = NULL;
+	set->pending--;
 	run_complete(run);
 	look_whether_drained(scheduler);
 }
 
-static void fail(struct scheduler *scheduler, struct run *run, enum err_code code, const char *text, const char *hint)
+void run_failed(struct scheduler *scheduler, struct run *run, enum err_code code, const char *text, const char *hint)
 {
 	err_set(&run->err, code, "%s", text);
 	if (hint)
 		err_advise(&run->err, "%s", hint);
-	complete(scheduler, run);
+	run_finished(scheduler, run);
 }
 
 static void on_refused(void *context)
 {
 	struct scheduler *scheduler = context;
+	struct run *run = scheduler->refused, *next;
 	scheduler->refused_posted = false;
-	for (struct run *run; (run = queue_pop(&scheduler->refused));)
-		complete(scheduler, run);
+	scheduler->refused = NULL;
+	scheduler->last_refused = &scheduler->refused;
+	for (; run; run = next) {
+		next = run->next;
+		run->next = NULL;
+		run_finished(scheduler, run);
+	}
 }
 
-/* The run has its error; its caller hears of it on the next turn, never inside scheduler_submit(). */
-static void refuse(struct scheduler *scheduler, struct run *run)
+void run_refused(struct scheduler *scheduler, struct run *run)
 {
-	queue_push(&scheduler->refused, run);
+	run->next = NULL;
+	*scheduler->last_refused = run;
+	scheduler->last_refused = &run->next;
 	if (!scheduler->refused_posted)
 		loop_post(scheduler->loop, on_refused, scheduler);
 	scheduler->refused_posted = true;
 }
 
-/* --- workers --- */
+/* --- time --- */
 
-static void dispatch(struct replicas *set);
-static const struct worker_events events_of;
-
-static void on_ready(void *context, struct worker *worker, struct str ready)
+static void expire_waiting(struct replicas *set, int64_t now)
 {
-	struct replica *replica = context;
-	replica->ready = true;
-	replica->idle_since_ns = loop_now_ns(replica->set->scheduler->loop);
-	log_info("%s: worker ready " STR_FMT, replica->set->key, STR_ARG(ready));
-	free(replica->set->ready);
-	replica->set->ready = ready.len <= READY_BYTES ? xstrndup(ready.data, ready.len) : NULL;
-	dispatch(replica->set);
-}
-
-static void sent_push(struct replica *replica, struct batch *batch)
-{
-	batch->next = NULL;
-	*(replica->last_sent ? &replica->last_sent->next : &replica->sent) = batch;
-	replica->last_sent = batch;
-	replica->sent_count++;
-}
-
-static void sent_remove(struct replica *replica, struct batch *batch)
-{
-	struct batch *before = NULL;
-	for (struct batch *at = replica->sent; at != batch; at = at->next)
-		before = at;
-	*(before ? &before->next : &replica->sent) = batch->next;
-	if (replica->last_sent == batch)
-		replica->last_sent = before;
-	replica->sent_count--;
-}
-
-static void on_batch_done(void *context, struct worker *worker, struct batch *batch)
-{
-	struct replica *replica = context;
-	struct replicas *set = replica->set;
-	struct run *run = batch_only_run(batch);
-	sent_remove(replica, batch);
-	if (batch->run_ns > 0)
-		set->mean_run_ns = set->mean_run_ns ? (set->mean_run_ns * 7 + batch->run_ns) / 8 : batch->run_ns;
-	if (run)
-		run->run_ns = batch->run_ns;
-	set->refs++; /* this may drop the last servable */
-	batch_destroy(batch);
-	replica->progress_ns = loop_now_ns(set->scheduler->loop);
-	if (!replica->sent)
-		replica->idle_since_ns = replica->progress_ns;
-	dispatch(set);
-	if (run)
-		complete(set->scheduler, run);
-	set_unref(set);
-}
-
-/* A worker that had loaded is gone with these. What it had answered and not yet sent is lost with it, so with several runs
- * nobody can tell which it was at: they are run again, one at a time, and the one that ends a worker alone is to blame. A run
- * leaves nothing behind but in its process, so to run it again is safe. */
-static void take_back(struct replicas *set, bool late, struct batch **batches, size_t count, const struct err *why)
-{
-	struct scheduler *scheduler = set->scheduler;
-	int64_t now = loop_now_ns(scheduler->loop);
-	if (count == 1 && !late && batch_only_run(batches[0])) {
-		_cleanup_free_ char *text = xasprintf("the worker %s while it ran this", err_text(why));
-		log_warning("%s: %s", set->key, text);
-		fail(scheduler, batch_only_run(batches[0]), why->code, text,
-		     "its memory limit is worker.memory_bytes; the servable's owner finds more in its log");
-		batch_destroy(batches[0]);
-		return;
+	struct run *next;
+	for (struct run *run = queue_expire(set->queue, now); run; run = next) {
+		next = run->next;
+		err_set(&run->err, ERR_DEADLINE_EXCEEDED, "the run waited in the queue until its deadline");
+		err_advise(&run->err, "the servable is busy: try again later, or give it more time");
+		run_refused(set->scheduler, run);
 	}
-	for (size_t i = count; i-- > 0;) {
-		struct run *run = batch_only_run(batches[i]);
-		batch_destroy(batches[i]);
+}
+
+/* The batch goes on, or at least its worker is told: those of its runs that are late are answered in time. */
+static void expire_parts(struct replicas *set, struct batch *batch, int64_t now, bool begun)
+{
+	for (size_t i = 0; i < batch->count; i++) {
+		struct run *run = batch->parts[i].run;
 		if (!run)
 			continue;
-		if (late && run->deadline_ns <= now) {
-			fail(scheduler, run, ERR_DEADLINE_EXCEEDED, "the run did not end before its deadline and was stopped",
-			     "give it more time (timeout_s, or parameters.timeout in microseconds)");
+		if (run->deadline_ns > now) {
+			set->soonest_ns = MIN(set->soonest_ns, run->deadline_ns);
 			continue;
 		}
-		queue_push_front(&set->waiting, run);
-		set->alone++;
+		batch_leave(batch, run);
+		err_set(&run->err, ERR_DEADLINE_EXCEEDED, "%s",
+			begun ? "the run did not end before its deadline" : "the run waited for its worker until its deadline");
+		err_advise(&run->err, "give it more time (timeout_s, or parameters.timeout in microseconds)");
+		run_refused(set->scheduler, run);
 	}
 }
 
-static void on_gone(void *context, struct worker *worker, struct batch **batches, size_t count,
-		    const struct err *why)
+static void cancel(struct batch *batch, int64_t now)
 {
-	struct replica *replica = context;
-	struct replicas *set = replica->set;
-	struct scheduler *scheduler = set->scheduler;
-	struct replica **at = &set->workers;
-	while (*at != replica)
-		at = &(*at)->next;
-	*at = replica->next;
-	scheduler->worker_count--;
-	set->refs++; /* completing runs may drop the last servable */
-
-	if (!replica->ready) {
-		/* It could not be loaded: nobody who waits will be served by trying again at once. */
-		log_warning("%s: worker did not start: %s", set->key, err_text(why));
-		err_set(&set->failed, why->code, "%s", err_text(why));
-		if (err_hint(why))
-			err_advise(&set->failed, "%s", err_hint(why));
-		set->failed_until_ns = loop_now_ns(scheduler->loop) + FAILED_START_NS;
-		for (struct run *run; (run = queue_pop(&set->waiting));)
-			fail(scheduler, run, why->code, err_text(why), err_hint(why));
-	} else if (count > 0) {
-		take_back(set, replica->late, batches, count, why);
-	}
-	free(replica);
-	dispatch(set);
-	set_unref(set);
-	/* Another version may have waited for a place. */
-	for (struct replicas *other = scheduler->sets, *next; other; other = next) {
-		next = other->next;
-		if (other->waiting.head && !other->workers)
-			dispatch(other);
-	}
-}
-
-static const struct worker_events events_of = { .on_ready = on_ready, .on_batch_done = on_batch_done, .on_gone = on_gone };
-
-/* Ends the worker that has been idle longest, unless one is ending already. */
-static void evict_one(struct scheduler *scheduler)
-{
-	struct replica *oldest = NULL;
-	for (struct replicas *set = scheduler->sets; set; set = set->next)
-		for (struct replica *r = set->workers; r; r = r->next) {
-			if (r->stopping)
-				return;
-			if (r->ready && !r->sent && !set->waiting.head &&
-			    (!oldest || r->idle_since_ns < oldest->idle_since_ns))
-				oldest = r;
-		}
-	if (!oldest)
+	if (batch->cancelled_ns || !batch->worker)
 		return;
-	oldest->stopping = true;
-	oldest->worker->executor->ops->stop(oldest->worker, true);
+	batch->cancelled_ns = now;
+	batch->worker->executor->ops->cancel(batch->worker, batch);
 }
 
-static void start_worker(struct replicas *set)
+/* Whether all of its runs have left, or are waited for by nobody. */
+static bool is_unwanted(const struct batch *batch)
 {
-	struct scheduler *scheduler = set->scheduler;
-	if (scheduler->worker_count >= (size_t)settings_int(scheduler->settings, SETTING_WORKER_MAX)) {
-		evict_one(scheduler); /* its on_gone dispatches again; where all are at work, the sweep looks again */
-		return;
-	}
-	struct replica *replica = NEW(struct replica);
-	replica->set = set;
-	struct worker_events events = events_of;
-	events.context = replica;
-	struct err err = ERR_INIT;
-	if (scheduler->executor->ops->start(scheduler->executor, &set->waiting.head->servable->spec, &events, &replica->worker,
-					    &err) != ERR_OK) {
-		log_error("%s: cannot start a worker: %s", set->key, err_text(&err));
-		for (struct run *run; (run = queue_pop(&set->waiting));) {
-			err_set(&run->err, err.code, "%s", err_text(&err));
-			refuse(scheduler, run);
+	for (size_t i = 0; i < batch->count; i++)
+		if (batch->parts[i].run && !batch->parts[i].run->forsaken)
+			return false;
+	return true;
+}
+
+static void sweep_replica(struct replica *replica, int64_t now)
+{
+	struct batch *first = replica->sent;
+	bool stuck = now - replica->progress_ns > STUCK_NS;
+	for (struct batch *batch = first; batch; batch = batch->next) {
+		bool late = batch->deadline_ns <= now && batch->left_count < batch->count;
+		if (late && (batch == first || stuck)) { /* the runs are answered when it is gone */
+			replica->late = true;
+			replica_stop(replica, true);
+			return;
 		}
-		err_done(&err);
-		free(replica);
-		return;
+		expire_parts(replica->set, batch, now, batch == first);
+		if (is_unwanted(batch))
+			cancel(batch, now);
 	}
-	replica->next = set->workers;
-	set->workers = replica;
-	scheduler->worker_count++;
 }
 
-static size_t credit(const struct replicas *set)
+/* A worker that goes on with what nobody waits for is in the way of others. */
+static void sweep_cancelled(struct replica *replica, int64_t now)
 {
-	if (!set->mean_run_ns)
-		return 1;
-	int64_t runs = CREDIT_WINDOW_NS / set->mean_run_ns;
-	return (size_t)MAX(1, MIN(runs, CREDIT_MAX));
+	const struct batch *first = replica->sent;
+	int64_t patience_ns = settings_int(replica->set->scheduler->settings, SETTING_LIMITS_CANCEL_S) * 1000000000;
+	if (first && first->cancelled_ns && now - MAX(first->cancelled_ns, replica->progress_ns) >= patience_ns)
+		replica_stop(replica, true);
 }
-
-static void dispatch(struct replicas *set)
-{
-	struct scheduler *scheduler = set->scheduler;
-	size_t most = set->alone ? 1 : credit(set);
-	bool any = false;
-	if (!set->waiting.head)
-		set->alone = 0;
-	for (struct replica *r = set->workers; r; r = r->next) {
-		any |= !r->stopping;
-		while (r->ready && !r->stopping && r->sent_count < most && set->waiting.head) {
-			struct run *run = queue_pop(&set->waiting);
-			struct err err = ERR_INIT;
-			struct batch *batch = batch_create(run, 0);
-			run->started_ns = batch->sent_ns = loop_now_ns(scheduler->loop);
-			if (r->worker->executor->ops->send(r->worker, batch, &err) != ERR_OK) {
-				err_move(&run->err, &err);
-				batch_destroy(batch);
-				refuse(scheduler, run);
-				continue;
-			}
-			batch->worker = r->worker;
-			run->batch = batch;
-			if (!r->sent)
-				r->progress_ns = run->started_ns;
-			sent_push(r, batch);
-			set->alone -= set->alone > 0;
-		}
-	}
-	if (set->waiting.head && !any)
-		start_worker(set);
-}
-
-/* --- time --- */
 
 static void sweep_set(struct replicas *set, int64_t now)
 {
-	struct scheduler *scheduler = set->scheduler;
-	for (struct run *run = set->waiting.head, *next; run; run = next) {
-		next = run->next;
-		if (run->deadline_ns > now)
-			continue;
-		queue_remove(&set->waiting, run);
-		fail(scheduler, run, ERR_DEADLINE_EXCEEDED, "the run waited in the queue until its deadline",
-		     "the servable is busy: try again later, or give it more time");
+	bool due = MIN(set->soonest_ns, queue_soonest_ns(set->queue)) <= now;
+	if (due) {
+		set->soonest_ns = INT64_MAX;
+		expire_waiting(set, now);
 	}
-	for (struct replica *r = set->workers; r; r = r->next) {
-		bool stuck = now - r->progress_ns > STUCK_NS;
-		for (struct batch *batch = r->sent, *next; batch && !r->stopping; batch = next) {
-			struct run *run = batch_only_run(batch);
-			next = batch->next;
-			if (batch->deadline_ns > now)
-				continue;
-			if (batch == r->sent || stuck) {
-				r->stopping = r->late = true;
-				r->worker->executor->ops->stop(r->worker, true);
-				break;
-			}
-			if (!run)
-				continue;
-			batch_leave(batch, run);
-			r->worker->executor->ops->cancel(r->worker, batch);
-			fail(scheduler, run, ERR_DEADLINE_EXCEEDED, "the run waited for its worker until its deadline", NULL);
-		}
+	for (struct link *at = set->replicas.first; at; at = at->next) {
+		struct replica *replica = LINKED(at, struct replica, in_set);
+		if (due && replica->sent && !replica->stopping)
+			sweep_replica(replica, now);
+		if (!replica->stopping)
+			sweep_cancelled(replica, now);
 	}
+	replicas_scale(set, now);
+	if (queue_count(set->queue))
+		dispatch_later(set); /* whoever could not start a worker tries again */
 }
 
 static void on_sweep(void *context)
 {
 	struct scheduler *scheduler = context;
 	int64_t now = loop_now_ns(scheduler->loop);
-	if (scheduler->run_count == 0) { /* only here, so that short runs do not start and stop it each */
+	for (struct link *at = scheduler->active.first, *next; at; at = next) {
+		struct replicas *set = LINKED(at, struct replicas, in_active);
+		next = at->next;
+		if (!set->pending && !set->sent_count)
+			link_remove(at);
+		else
+			sweep_set(set, now);
+	}
+	if (scheduler->starved.first)
+		replicas_make_room(scheduler);
+	if (!scheduler->active.first) { /* only here, so that short runs do not start and stop it each */
 		timer_stop(scheduler->sweep);
 		scheduler->sweeping = false;
-		return;
 	}
-	for (struct replicas *set = scheduler->sets, *next; set; set = next) {
-		next = set->next;
-		set->refs++;
-		sweep_set(set, now);
-		if (set->waiting.head && !set->workers)
-			dispatch(set); /* all workers were busy: one may be idle by now */
-		next = set->next;
-		set_unref(set);
-	}
-}
-
-static void on_idle_sweep(struct scheduler *scheduler)
-{
-	int64_t idle_ns = settings_int(scheduler->settings, SETTING_WORKER_IDLE_S) * 1000000000;
-	int64_t now = loop_now_ns(scheduler->loop);
-	for (struct replicas *set = scheduler->sets; set; set = set->next)
-		for (struct replica *r = set->workers; r; r = r->next)
-			if (r->ready && !r->stopping && !r->sent && (set->retired || now - r->idle_since_ns > idle_ns)) {
-				r->stopping = true;
-				r->worker->executor->ops->stop(r->worker, false);
-			}
 }
 
 static void on_idle_timer(void *context)
 {
-	on_idle_sweep(context);
+	struct scheduler *scheduler = context;
+	replicas_shrink(scheduler, loop_now_ns(scheduler->loop));
 }
 
 static void on_drain_timer(void *context)
@@ -493,19 +254,42 @@ static void on_drain_timer(void *context)
 		done(scheduler->drained_context);
 }
 
-/* --- interface --- */
+static void on_turn_end(void *context)
+{
+	struct scheduler *scheduler = context;
+	while (scheduler->dirty.first) {
+		struct replicas *set = LINKED(scheduler->dirty.first, struct replicas, in_dirty);
+		link_remove(&set->in_dirty);
+		dispatch(set);
+	}
+	hook_no_wait(scheduler->turn_end, false);
+}
 
-struct scheduler *scheduler_create(struct loop *loop, const struct settings *settings, struct executor *executor)
+/* --- life --- */
+
+struct scheduler *scheduler_create(struct loop *loop, const struct settings *settings, struct executor *executor,
+				   struct statistics *statistics)
 {
 	struct scheduler *scheduler = NEW(struct scheduler);
 	scheduler->loop = loop;
 	scheduler->settings = settings;
 	scheduler->executor = executor;
+	scheduler->statistics = statistics;
+	scheduler->sets = cache_create(SIZE_MAX, NULL, NULL);
+	scheduler->last_refused = &scheduler->refused;
+	scheduler->turn_end = hook_create_before_wait(loop, on_turn_end, scheduler);
 	scheduler->sweep = timer_create_on(loop, on_sweep, scheduler);
 	scheduler->drain_timer = timer_create_on(loop, on_drain_timer, scheduler);
-	scheduler->idle = timer_create_on(loop, on_idle_timer, scheduler);
-	timer_start(scheduler->idle, 1000, 1000);
+	scheduler->idle_timer = timer_create_on(loop, on_idle_timer, scheduler);
+	timer_start(scheduler->idle_timer, 1000, 1000);
 	return scheduler;
+}
+
+static bool collect(void *context, struct str key, void *value)
+{
+	struct replicas ***at = context;
+	*(*at)++ = replicas_ref(value);
+	return false;
 }
 
 void scheduler_destroy(struct scheduler *scheduler)
@@ -513,89 +297,159 @@ void scheduler_destroy(struct scheduler *scheduler)
 	if (!scheduler)
 		return;
 	scheduler->drained = NULL;
+	scheduler->ending = true;
 	on_refused(scheduler);
-	for (struct replicas *set = scheduler->sets, *next; set; set = next) {
-		next = set->next;
-		set->refs++;
-		for (struct replica *r; (r = set->workers);) {
-			for (struct batch *batch; (batch = r->sent);) {
-				struct run *run = batch_only_run(batch);
-				sent_remove(r, batch);
-				batch_destroy(batch);
-				if (run)
-					fail(scheduler, run, ERR_UNAVAILABLE, "the hub is ending", NULL);
-			}
-			set->workers = r->next;
-			r->worker->executor->ops->abandon(r->worker);
-			free(r);
-		}
-		for (struct run *run; (run = queue_pop(&set->waiting));)
-			fail(scheduler, run, ERR_UNAVAILABLE, "the hub is ending", NULL);
-		next = set->next;
-		set_unref(set);
+	size_t count = cache_count(scheduler->sets);
+	_cleanup_free_ struct replicas **sets = xcalloc(count + 1, sizeof(struct replicas *));
+	struct replicas **at = sets;
+	cache_remove_if(scheduler->sets, collect, &at); /* removes none */
+	for (size_t i = 0; i < count; i++)
+		replicas_abandon(sets[i]);
+	on_refused(scheduler);
+	for (size_t i = 0; i < count; i++) {
+		sets[i]->scheduler = NULL;
+		replicas_unref(sets[i]);
 	}
-	for (struct replicas *set = scheduler->sets, *next; set; set = next) {
-		next = set->next;
-		set->scheduler = NULL;
-		set->next = set->previous = NULL;
-	}
+	cache_destroy(scheduler->sets);
+	hook_close(scheduler->turn_end);
 	timer_close(scheduler->sweep);
-	timer_close(scheduler->idle);
+	timer_close(scheduler->idle_timer);
 	timer_close(scheduler->drain_timer);
 	free(scheduler);
 }
 
-enum err_code scheduler_submit(struct scheduler *scheduler, struct run *run, struct err *err)
+/* --- runs come in --- */
+
+/* As its newest row says. What is only being tried before it is published needs one worker. */
+static void adopt_options(struct replicas *set, const struct servable *servable)
 {
-	struct replicas *set = set_of(scheduler, run->servable);
-	size_t limit = (size_t)settings_int(scheduler->settings, SETTING_LIMITS_QUEUE_RUNS);
-	if (scheduler->draining && !run->outer) /* a pipeline that is under way goes on */
-		return err_set(err, ERR_UNAVAILABLE, "the hub is ending");
-	if (set->waiting.count >= limit)
-		return err_set(err, ERR_RESOURCE_EXHAUSTED, "%zu runs already wait for %s (limits.queue_runs)", limit,
-			       run->servable->full_name);
-	run->submitted_ns = loop_now_ns(scheduler->loop);
-	if (run->deadline_ns <= run->submitted_ns)
-		return err_set(err, ERR_DEADLINE_EXCEEDED, "the deadline had passed before the run could be queued");
-	scheduler->run_count++;
+	const struct serving_options *options = &servable->options;
+	set->least = servable->number ? options->replicas_min : 0;
+	set->most = servable->number ? options->replicas_max : 1;
+	set->idle_ns = options->idle_s * 1000000000;
 	set->retired = false; /* it was published, or tried once more */
+}
+
+/* Whoever calls may let its own run wait longer than the publisher wants, but not go before others'. */
+static int level_of(const struct run *run)
+{
+	int normal = run->servable->options.priority;
+	if (run->priority <= 0)
+		return normal;
+	if (run->priority < normal &&
+	    access_decide(run->principal, &run->servable->access, RIGHT_MANAGE) != DECISION_ALLOW)
+		return normal;
+	return MIN(run->priority, PRIORITY_LEVELS);
+}
+
+static enum err_code say_full(const struct replicas *set, size_t limit, const char *name, struct err *err)
+{
+	int64_t wait_ms = set->mean_batch_ns ? MAX(replicas_wait_ns(set) / 1000000, 1) : START_MS;
+	err_set(err, ERR_RESOURCE_EXHAUSTED, "%zu runs already wait for %s (limits.queue_runs)", limit, name);
+	err_advise(err, "try again in about %lld s", (long long)(wait_ms + 999) / 1000);
+	if (err)
+		err->retry_ms = wait_ms;
+	return ERR_RESOURCE_EXHAUSTED;
+}
+
+/* A place in the queue: who has most there gives way to who has less. */
+static enum err_code find_place(struct replicas *set, const struct run *run, struct err *err)
+{
+	size_t limit = (size_t)run->servable->options.queue;
+	if (queue_count(set->queue) >= limit)
+		dispatch(set); /* what came in this turn may have workers that wait for it */
+	if (queue_count(set->queue) < limit)
+		return ERR_OK;
+	struct run *other = queue_yield(set->queue, run);
+	if (!other)
+		return say_full(set, limit, run->servable->full_name, err);
+	(void)!say_full(set, limit, run->servable->full_name, &other->err);
+	run_refused(set->scheduler, other);
+	return ERR_OK;
+}
+
+static void begin(struct scheduler *scheduler, struct replicas *set, struct run *run)
+{
+	struct servable_statistics *record = record_of(scheduler, run->servable);
+	if (record)
+		record->pending++;
+	scheduler->run_count++;
+	set->pending++;
+	if (!set->in_active.in)
+		list_append(&scheduler->active, &set->in_active);
 	if (!scheduler->sweeping)
 		timer_start(scheduler->sweep, SWEEP_MS, SWEEP_MS);
 	scheduler->sweeping = true;
-	if (set->failed_until_ns > run->submitted_ns && !set->workers) {
-		err_set(&run->err, set->failed.code, "%s", err_text(&set->failed));
-		if (err_hint(&set->failed))
-			err_advise(&run->err, "%s", err_hint(&set->failed));
-		refuse(scheduler, run);
+}
+
+static enum err_code refuse_at_once(struct scheduler *scheduler, const struct run *run, enum err_code code)
+{
+	struct servable_statistics *record = record_of(scheduler, run->servable);
+	if (record)
+		count_failure(record, code, 0);
+	return code;
+}
+
+enum err_code scheduler_submit(struct scheduler *scheduler, struct run *run, struct err *err)
+{
+	const struct serving_options *options = &run->servable->options;
+	struct replicas *set = replicas_of(scheduler, run->servable);
+	run->submitted_ns = loop_now_ns(scheduler->loop);
+	if (scheduler->ending || (scheduler->draining && !run->outer)) /* a pipeline that is under way goes on */
+		return err_set(err, ERR_UNAVAILABLE, "the hub is ending");
+	if (run->deadline_ns <= run->submitted_ns) {
+		err_set(err, ERR_DEADLINE_EXCEEDED, "the deadline had passed before the run could be queued");
+		return refuse_at_once(scheduler, run, ERR_DEADLINE_EXCEEDED);
+	}
+	adopt_options(set, run->servable);
+	bool failed = set->failed_until_ns > run->submitted_ns && !set->count;
+	if (!failed && find_place(set, run, err) != ERR_OK)
+		return refuse_at_once(scheduler, run, ERR_RESOURCE_EXHAUSTED);
+	begin(scheduler, set, run);
+	if (failed) {
+		err_copy(&run->err, &set->failed);
+		run_refused(scheduler, run);
 		return ERR_OK;
 	}
-	queue_push(&set->waiting, run);
-	dispatch(set);
+	run->priority = level_of(run);
+	if (options->batch.on)
+		batch_prepare(run, options->batch.axis, options->batch.key);
+	queue_push(set->queue, run);
+	dispatch_later(set);
+	if (set->count - set->stopping_count < (size_t)set->least)
+		replicas_fill(set, run->servable);
 	return ERR_OK;
 }
 
 void scheduler_give_up(struct scheduler *scheduler, struct run *run)
 {
-	struct replicas *set = run->servable->replicas;
-	struct run *at = set->waiting.head;
-	while (at && at != run)
-		at = at->next;
-	if (!at) { /* with a worker, or about to be told why not */
+	struct replicas *set = replicas_ref(run->servable->replicas); /* the run may have the last servable */
+	if (run->queued) {
+		queue_remove(set->queue, run);
+		run_failed(scheduler, run, ERR_CANCELLED, "the client left", NULL);
+	} else if (!run->forsaken) { /* with a worker, or about to be told why not */
 		run->forsaken = true;
 		scheduler->forsaken_count++;
+		if (run->batch && is_unwanted(run->batch))
+			cancel(run->batch, loop_now_ns(scheduler->loop));
 		look_whether_drained(scheduler);
-		return;
 	}
-	set->refs++; /* the run may have the last servable */
-	queue_remove(&set->waiting, run);
-	fail(scheduler, run, ERR_CANCELLED, "the client left", NULL);
-	set_unref(set);
+	replicas_unref(set);
+}
+
+void scheduler_load(struct scheduler *scheduler, struct servable *servable)
+{
+	struct replicas *set = replicas_of(scheduler, servable);
+	adopt_options(set, servable);
+	if (!set->count)
+		replica_start(set, servable);
+	replicas_fill(set, servable);
 }
 
 void scheduler_retire(struct scheduler *scheduler, struct servable *servable)
 {
-	set_of(scheduler, servable)->retired = true;
-	on_idle_sweep(scheduler);
+	replicas_of(scheduler, servable)->retired = true;
+	replicas_shrink(scheduler, loop_now_ns(scheduler->loop));
 }
 
 const char *scheduler_ready_text(const struct servable *servable)

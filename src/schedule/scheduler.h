@@ -1,28 +1,36 @@
 /* schedule/scheduler.h - which worker runs what, and when.
  *
- * Each version has a queue (bounded by limits.queue_runs) and its replicas, the workers that loaded it: started
- * when a run comes, ended after worker.idle_s without one. A worker holds as many runs as about 200 µs of work
- * (its credit: from the moving mean of the version's run time, 1 to 64), so that slow servables queue here, where
- * a deadline or another worker can still reach them, and fast ones keep the pipe full.
+ * Each version has a queue (queue.h) and its replicas, the workers that loaded it: started when a run comes, more of
+ * them while what waits would wait long, ended when they have been idle. Batches are formed late: when a worker has
+ * room, at the end of the loop's turn, of what waits then. A worker holds as many batches as about 200 µs of work (its
+ * credit: from the moving mean of the version's batches, 1 to 64), so that slow servables queue here, where a batch
+ * still grows and a deadline or another worker can reach them, and fast ones keep the pipe full.
  *
  * A worker that dies, hangs or breaks the protocol costs the run that it was at; what it had not begun goes back
- * to the front of the queue. All on the serving loop. */
+ * to the front of the queue, and so do the runs of a batch that failed as a whole, each to be run alone. All on the
+ * serving loop. */
 #pragma once
 
 #include "io/loop.h"
 #include "schedule/servable.h"
+#include "schedule/statistics.h"
 
 struct scheduler;
-struct scheduler *scheduler_create(struct loop *loop, const struct settings *settings, struct executor *executor);
+/* All borrowed; `statistics` may be NULL. */
+struct scheduler *scheduler_create(struct loop *loop, const struct settings *settings, struct executor *executor,
+				   struct statistics *statistics);
 /* Every waiting run ends with ERR_UNAVAILABLE; workers are stopped. */
 void scheduler_destroy(struct scheduler *scheduler);
 
-/* Borrows the run until its on_done, which never comes inside this call. ERR_RESOURCE_EXHAUSTED: the queue is full;
- * ERR_DEADLINE_EXCEEDED: already late. */
+/* Borrows the run until its on_done, which never comes inside this call. ERR_RESOURCE_EXHAUSTED: the queue is full, and
+ * err->retry_ms says when to come back; ERR_DEADLINE_EXCEEDED: already late. */
 must_check enum err_code scheduler_submit(struct scheduler *scheduler, struct run *run, struct err *err);
-/* Nobody waits for this run any more. One that still queues ends with ERR_CANCELLED, its on_done inside this call; one that a
- * worker has goes on to its end or its deadline. */
+/* Nobody waits for this run any more. One that still queues ends with ERR_CANCELLED, its on_done inside this call. Of one
+ * that a worker has, the worker is told once nobody waits for any of its batch, and on_done comes when that has ended;
+ * a worker that goes on with it for limits.cancel_s is ended. */
 void scheduler_give_up(struct scheduler *scheduler, struct run *run);
+/* Starts the version's workers: as many as its publisher wants at least, or one. */
+void scheduler_load(struct scheduler *scheduler, struct servable *servable);
 /* Ends the version's workers once they are idle (it was removed, or was only tried). */
 void scheduler_retire(struct scheduler *scheduler, struct servable *servable);
 /* The READY document of the version's newest worker; NULL: none was ready. Borrowed until the loop goes on. */

@@ -458,7 +458,7 @@ def wait(seconds: float) -> float:
 
 @pytest.fixture(scope="module")
 def slow_hub(tmp_path_factory):
-    process = HubProcess(tmp_path_factory.mktemp("slow") / "hub", "--limits.queue_runs", "1")
+    process = HubProcess(tmp_path_factory.mktemp("slow") / "hub", "--limits.queue_runs", "1", "--worker.replicas", "1")
     servable = {"type": "Python static method", "shim": "python.PythonStaticMethodServable",
                 "methods": {"run": {"input": {"type": "float"}, "output": {"type": "float"},
                                     "method_details": {"module": "slow", "method_name": "wait"}}}}
