@@ -2,8 +2,9 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "io/process.h"
 #include "site/channel.h"
+#include "site/launch.h"
+#include "site/zygote.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -21,6 +22,8 @@ struct local_executor {
 	const struct settings *settings;
 	char *programs;
 	struct channel_group *channels;
+	struct launcher launcher;
+	struct zygotes *zygotes;
 	struct local_worker *workers;
 };
 
@@ -30,9 +33,11 @@ struct local_worker {
 	struct local_worker *next, *previous;
 	struct worker_events events;
 	char digest[13];
-	struct process *process;
+	struct digest key; /* of workers that could come from one zygote */
+	struct process *process; /* one of its own, */
+	struct forked *forked;	 /* or one that a zygote forks */
 	struct channel *channel;
-	struct timer *timer; /* start deadline, then the grace after stop */
+	struct timer *timer; /* start deadline, then the grace after stop, then its release */
 	bool ready, gone, stopping;
 	int64_t log_from_ns; /* begin of the window that log_bytes counts */
 	size_t log_bytes;
@@ -46,21 +51,25 @@ static struct local_worker *local_of(struct worker *worker)
 
 /* --- its end --- */
 
+static void signal_worker(struct local_worker *worker, int signum)
+{
+	if (worker->process)
+		process_kill(worker->process, signum);
+	else if (worker->forked)
+		forked_kill(worker->forked, signum);
+}
+
 static void release(struct local_worker *worker)
 {
 	*(worker->previous ? &worker->previous->next : &worker->executor->workers) = worker->next;
 	if (worker->next)
 		worker->next->previous = worker->previous;
 	process_close(worker->process);
+	forked_close(worker->forked);
 	timer_close(worker->timer);
 	channel_destroy(worker->channel);
 	err_done(&worker->why);
 	free(worker);
-}
-
-static void on_release(void *context)
-{
-	release(context);
 }
 
 /* Reports the end, once, and frees on the next turn: callers up the stack may still look at the worker. */
@@ -70,12 +79,11 @@ static void leave(struct local_worker *worker)
 		return;
 	worker->gone = true;
 	channel_mute(worker->channel);
-	timer_stop(worker->timer);
-	process_kill(worker->process, SIGKILL);
+	timer_start(worker->timer, 0, 0); /* on_timer() frees it */
+	signal_worker(worker, SIGKILL);
 	size_t count;
 	_cleanup_free_ struct batch **held = channel_held(worker->channel, &count);
 	worker->events.on_gone(worker->events.context, &worker->worker, held, count, &worker->why);
-	loop_post(worker->executor->loop, on_release, worker);
 }
 
 static void on_exit_status(void *context, int status)
@@ -97,6 +105,10 @@ static void on_exit_status(void *context, int status)
 static void on_timer(void *context)
 {
 	struct local_worker *worker = context;
+	if (worker->gone) {
+		release(worker);
+		return;
+	}
 	if (!worker->ready && !worker->stopping)
 		err_set(&worker->why, ERR_DEADLINE_EXCEEDED, "did not load its servable in time (limits.start_s)");
 	else
@@ -107,7 +119,7 @@ static void on_timer(void *context)
 static void terminate(struct local_worker *worker)
 {
 	worker->stopping = true;
-	process_kill(worker->process, SIGTERM);
+	signal_worker(worker, SIGTERM);
 	timer_start(worker->timer, STOP_GRACE_MS, 0);
 }
 
@@ -149,8 +161,9 @@ static void on_end(void *context, const struct err *why)
 {
 	struct local_worker *worker = context;
 	if (why->code == ERR_OK) {
-		/* Its exit status says more than its closed socket: on_exit_status() follows, unless it lives on. */
-		if (!worker->stopping)
+		/* Its exit status says more than its closed socket: on_exit_status() follows, unless it lives on. One that was
+		 * not forked after all comes by itself: on_refused(). */
+		if (!worker->stopping && !(worker->forked && !worker->ready))
 			terminate(worker);
 		return;
 	}
@@ -181,53 +194,93 @@ static void worker_stop(struct worker *base, bool now)
 	}
 	worker->stopping = true;
 	err_set(&worker->why, ERR_UNAVAILABLE, "was stopped");
-	process_kill(worker->process, SIGKILL);
-	/* on_exit_status() reports it: not inside this call. */
+	signal_worker(worker, SIGKILL);
+	/* on_exit_status() reports it, not this call; the timer, where its zygote does not tell. */
+	timer_start(worker->timer, STOP_GRACE_MS, 0);
 }
 
 static void worker_abandon(struct worker *base)
 {
 	struct local_worker *worker = local_of(base);
 	worker->gone = true;
-	process_kill(worker->process, SIGKILL);
+	signal_worker(worker, SIGKILL);
 	release(worker);
 }
 
-static enum err_code start_process(struct local_worker *worker, const struct worker_spec *spec, int socket, struct err *err)
+/* A channel to a worker that is yet to be started; *ret_socket, its end, is returned owned. */
+static enum err_code open_channel(struct local_worker *worker, const struct worker_spec *spec, int *ret_socket, struct err *err)
 {
-	struct local_executor *executor = worker->executor;
-	bool native = strcmp(spec->program, "native") == 0;
-	_cleanup_free_ char *program = xasprintf("%s/dlhub-worker-%s", executor->programs, native ? "native" : "python");
-	char memory[24];
-	snprintf(memory, sizeof(memory), "%lld", (long long)spec->memory_bytes);
-	char output[24];
-	snprintf(output, sizeof(output), "%lld", (long long)settings_int(executor->settings, SETTING_LIMITS_OUTPUT_BYTES));
-	const char *argv[16] = { program, "--model", spec->directory, "--memory", memory, "--output-bytes", output };
-	size_t n = 7;
-	if (!native) {
-		argv[n++] = "--python";
-		argv[n++] = settings_string(executor->settings, SETTING_ENVIRONMENTS_PYTHON);
-		if (spec->environment) {
-			argv[n++] = "--environment";
-			argv[n++] = spec->environment;
-		}
+	const struct channel_events heard = {
+		.on_ready = on_ready, .on_batch_done = on_batch_done, .on_log = on_log, .on_end = on_end, .context = worker
+	};
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+		return err_errno(err, errno, "a socket for a worker");
+	_cleanup_close_ int theirs = pair[1];
+	enum err_code code = channel_create(worker->executor->channels, pair[0], &heard, &worker->channel, err);
+	if (code != ERR_OK)
+		return code;
+	channel_load(worker->channel, str_of(spec->load));
+	timer_start(worker->timer, spec->start_deadline_ms, 0);
+	*ret_socket = TAKE_FD(theirs);
+	return ERR_OK;
+}
+
+/* Takes `socket`. */
+static enum err_code start_alone(struct local_worker *worker, const struct worker_spec *spec, int socket, struct err *err)
+{
+	_cleanup_close_ int theirs = socket;
+	return launch(&worker->executor->launcher, spec, 0, theirs, on_exit_status, worker, &worker->process, err);
+}
+
+/* forked_events.on_refused: by itself, then. Somebody may have read what was in the old socket. */
+static void on_refused(void *context, const struct worker_spec *spec)
+{
+	struct local_worker *worker = context;
+	int socket;
+	struct channel *old = worker->channel;
+	forked_close(TAKE(worker->forked));
+	if (worker->gone)
+		return;
+	if (worker->stopping || worker->ready) {
+		err_set(&worker->why, ERR_UNAVAILABLE, worker->ready ? "was killed with its zygote" : "was stopped");
+		leave(worker);
+		return;
 	}
-	if (spec->network)
-		argv[n++] = "--network";
-	if (strcmp(settings_string(executor->settings, SETTING_WORKER_SANDBOX), "require") == 0)
-		argv[n++] = "--require-sandbox";
-	struct process_options options = { .argv = argv, .directory = "/", .stdin_fd = -1, .stdout_fd = -1,
-					   .stderr_fd = STDERR_FILENO, .keep_fd = socket };
-	return process_start(executor->loop, &options, on_exit_status, worker, &worker->process, err);
+	enum err_code code = open_channel(worker, spec, &socket, &worker->why);
+	if (code == ERR_OK) {
+		channel_destroy(old);
+		code = start_alone(worker, spec, socket, &worker->why);
+	}
+	if (code != ERR_OK)
+		leave(worker);
+}
+
+static size_t count_siblings(const struct local_worker *worker)
+{
+	size_t count = 0;
+	for (const struct local_worker *other = worker->executor->workers; other; other = other->next)
+		count += other != worker && !other->gone && digest_eq(&other->key, &worker->key);
+	return count;
+}
+
+/* The first worker of a version is a process of its own, and as quick to start as can be; further ones are forked. */
+static enum err_code start_process(struct local_worker *worker, const struct worker_spec *spec, struct err *err)
+{
+	const struct forked_events events = { .on_refused = on_refused, .on_exit = on_exit_status, .context = worker };
+	int socket;
+	enum err_code code = open_channel(worker, spec, &socket, err);
+	if (code != ERR_OK)
+		return code;
+	zygotes_key(spec, &worker->key);
+	worker->forked = zygotes_fork(worker->executor->zygotes, spec, &worker->key, count_siblings(worker), socket, &events);
+	return worker->forked ? ERR_OK : start_alone(worker, spec, socket, err);
 }
 
 static enum err_code worker_start(struct executor *base, const struct worker_spec *spec, const struct worker_events *events,
 				  struct worker **ret, struct err *err)
 {
 	struct local_executor *executor = CONTAINER_OF(base, struct local_executor, executor);
-	int pair[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-		return err_errno(err, errno, "a socket for a worker");
 	struct local_worker *worker = NEW(struct local_worker);
 	worker->worker.executor = base;
 	worker->executor = executor;
@@ -238,20 +291,11 @@ static enum err_code worker_start(struct executor *base, const struct worker_spe
 	if (worker->next)
 		worker->next->previous = worker;
 	executor->workers = worker;
-
-	const struct channel_events heard = {
-		.on_ready = on_ready, .on_batch_done = on_batch_done, .on_log = on_log, .on_end = on_end, .context = worker
-	};
-	enum err_code code = channel_create(executor->channels, pair[0], &heard, &worker->channel, err);
-	if (code == ERR_OK)
-		code = start_process(worker, spec, pair[1], err);
-	close(pair[1]);
+	enum err_code code = start_process(worker, spec, err);
 	if (code != ERR_OK) {
 		release(worker);
 		return code;
 	}
-	channel_load(worker->channel, str_of(spec->load));
-	timer_start(worker->timer, spec->start_deadline_ms, 0);
 	*ret = &worker->worker;
 	return ERR_OK;
 }
@@ -272,6 +316,8 @@ struct executor *local_executor_create(struct loop *loop, const struct settings 
 	executor->settings = settings;
 	executor->programs = xstrdup(programs);
 	executor->channels = channel_group_create(loop, settings);
+	executor->launcher = (struct launcher){ .loop = loop, .settings = settings, .programs = executor->programs };
+	executor->zygotes = zygotes_create(&executor->launcher);
 	return &executor->executor;
 }
 
@@ -282,6 +328,7 @@ void local_executor_destroy(struct executor *base)
 	struct local_executor *executor = CONTAINER_OF(base, struct local_executor, executor);
 	while (executor->workers)
 		worker_abandon(&executor->workers->worker);
+	zygotes_destroy(executor->zygotes);
 	channel_group_destroy(executor->channels);
 	free(executor->programs);
 	free(executor);

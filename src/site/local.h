@@ -1,7 +1,8 @@
 /* site/local.h - the executor of this machine: workers as child processes behind a sandbox.
  *
  * Each worker is one process group with one Unix stream socket (channel.h). The hub trusts nothing that comes from
- * it: a worker that breaks the protocol, or does not end in time, is killed. */
+ * it: a worker that breaks the protocol, or does not end in time, is killed. The first worker of a version is started
+ * by itself, further ones are forked from the version's zygote where that can be (zygote.h). */
 #pragma once
 
 #include "base/settings.h"
