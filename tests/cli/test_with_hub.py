@@ -104,6 +104,21 @@ def test_backup_and_restore_beside_the_running_hub(hub, admin, tmp_path):
         select.select([], [], [], 0.05)
 
 
+def test_top_shows_what_was_run(hub, admin, identity_onnx, tmp_path):
+    assert "nothing has been run yet" in admin("top").stdout
+    (tmp_path / "x.onnx").write_bytes(identity_onnx)
+    admin("publish", tmp_path / "x.onnx", "--name", "x", "--title", "X")
+    for _ in range(3):
+        admin("run", "admin/x", "--input", "[1, 2]")
+    screen = admin("top").stdout
+    assert hub.url in screen and "workers 1" in screen and "admin/x 1" in screen
+    one, = json.loads(admin("top", "--json").stdout)["servables"]
+    assert one["servable"] == "admin/x" and one["runs_per_s"] > 0 and one["p99_ms"] >= one["p50_ms"] > 0 and one["waiting"] == 0
+    token = admin("users", "add", "bob").stdout.strip()
+    refused = Cli(tmp_path / "bob", hub.url, token)("top", code=6)
+    assert "administrator" in refused.stderr and not refused.stdout
+
+
 def test_doctor(hub, admin):
     report = json.loads(admin("doctor", "--data", hub.data, "--json").stdout)
     grades = {line["check"]: line["grade"] for line in report["checks"]}
