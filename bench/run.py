@@ -21,6 +21,7 @@ sys.path.insert(0, str(HERE))
 
 import encoder as encoder_parts
 import report
+import tensors
 from measure import Failed, Load, Samples, machine
 from peers.htex import Htex
 from peers.hub import Hub
@@ -129,15 +130,19 @@ def life(bench: Bench) -> None:
         samples.add("workers", len(hub.workers("dlhub-worker-native")))
 
 
-SECTIONS = {"native": native, "python": python, "encoder": encoder, "life": life}
+def large(bench: Bench) -> None:
+    tensors.large(bench, identity(tensors.LARGE_BYTES // 4))
 
 
-def identity() -> bytes:
-    """ONNX's Identity of FP32[1], as the tests have it."""
+SECTIONS = {"native": native, "python": python, "encoder": encoder, "large": large, "wire": tensors.wire, "life": life}
+
+
+def identity(elements: int = 1) -> bytes:
+    """ONNX's Identity of FP32[elements], as the tests have it."""
     spec = importlib.util.spec_from_file_location("make_models", ROOT / "tools" / "make_models.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.MODELS["identity"]
+    return module.identity(module.FLOAT, [elements])
 
 
 def main() -> int:

@@ -41,5 +41,7 @@ if ! cmp -s "$here/requirements.txt" "$venv/ready"; then
 	ln -sf "../../python_backend_stubs/$minor/triton_python_backend_stub" "$triton/backends/python/"
 	cp "$here/requirements.txt" "$venv/ready"
 fi
-[ "$build/bench/latency" -nt "$here/latency.c" ] ||
-	${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o "$build/bench/latency" "$here/latency.c"
+for program in latency echo; do
+	[ "$build/bench/$program" -nt "$here/$program.c" ] ||
+		${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o "$build/bench/$program" "$here/$program.c"
+done
