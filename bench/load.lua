@@ -3,10 +3,25 @@ wrk.method = "POST"
 local file = assert(io.open(os.getenv("BENCH_BODY"), "rb"))
 wrk.body = file:read("*a")
 file:close()
-wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Content-Type"] = os.getenv("BENCH_TYPE") or "application/json"
+for name, value in (os.getenv("BENCH_HEADERS") or ""):gmatch("([^:\n]+): ([^\n]+)") do
+	wrk.headers[name] = value
+end
 local token = os.getenv("BENCH_TOKEN")
 if token and token ~= "" then
 	wrk.headers["Authorization"] = "Bearer " .. token
+end
+
+-- To one of these at random, each time.
+local requests = {}
+function init()
+	for path in (os.getenv("BENCH_PATHS") or ""):gmatch("[^\n]+") do
+		requests[#requests + 1] = wrk.format(nil, path)
+	end
+	math.randomseed(1)
+	if #requests > 0 then
+		request = function() return requests[math.random(#requests)] end
+	end
 end
 
 function done(summary, latency, requests)

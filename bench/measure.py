@@ -97,6 +97,10 @@ class Target:
         self.port, self.path, self.body, self.pids, self.token = port, path, body, pids, token
         self.content_type, self.headers = content_type, headers
 
+    def at(self, path: str) -> "Target":
+        """The same request elsewhere."""
+        return Target(self.port, path, self.body, self.pids, self.token, self.content_type, self.headers)
+
     def request(self) -> bytes:
         lines = [
             f"POST {self.path} HTTP/1.1",
@@ -128,11 +132,12 @@ class Load:
         finally:
             pin(pids, os.sched_getaffinity(0))
 
-    def rate(self, target: Target, connections: int, seconds: float) -> dict:
-        """Many connections; the kernel places servers and client as it likes."""
+    def rate(self, target: Target, connections: int, seconds: float, paths=()) -> dict:
+        """Many connections; the kernel places servers and client as it likes. `paths`: to each at random."""
         file = self.folder / "body"
         file.write_bytes(target.body)
-        environment = dict(os.environ, BENCH_BODY=str(file), BENCH_TOKEN=target.token)
+        environment = dict(os.environ, BENCH_BODY=str(file), BENCH_TOKEN=target.token, BENCH_TYPE=target.content_type,
+                           BENCH_HEADERS="\n".join(target.headers), BENCH_PATHS="\n".join(paths))
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "20s", "-s", HERE / "load.lua"]
         pids = target.pids()
         before = cpu_s(pids)

@@ -19,7 +19,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
+import batches
 import encoder as encoder_parts
+import many
 import report
 import tensors
 from measure import Failed, Load, Samples, machine
@@ -49,8 +51,8 @@ class Bench:
         self.samples = Samples()
         self.notes: dict[str, str] = {}
 
-    def hub(self, name: str) -> Hub:
-        return Hub(self.folder / name, self.programs)
+    def hub(self, name: str, *flags) -> Hub:
+        return Hub(self.folder / name, self.programs, flags)
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -134,15 +136,32 @@ def large(bench: Bench) -> None:
     tensors.large(bench, identity(tensors.LARGE_BYTES // 4))
 
 
-SECTIONS = {"native": native, "python": python, "encoder": encoder, "large": large, "wire": tensors.wire, "life": life}
+def batched(bench: Bench) -> None:
+    subprocess.run(["ninja", "-C", str(bench.build), "bench/engine_alone"], check=True, capture_output=True)
+    batches.encoder(bench)
+    batches.mlp(bench, models())
+
+
+def workers(bench: Bench) -> None:
+    many.one(bench, identity())
+    many.each(bench, identity())
+
+
+SECTIONS = {"native": native, "python": python, "encoder": encoder, "large": large, "wire": tensors.wire, "batches": batched, "workers": workers,
+            "life": life}
 
 
 def identity(elements: int = 1) -> bytes:
     """ONNX's Identity of FP32[elements], as the tests have it."""
+    return models().identity(models().FLOAT, [elements])
+
+
+def models():
+    """tools/make_models.py, which writes ONNX."""
     spec = importlib.util.spec_from_file_location("make_models", ROOT / "tools" / "make_models.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.identity(module.FLOAT, [elements])
+    return module
 
 
 def main() -> int:

@@ -20,16 +20,16 @@ PYTHON_MODULE = 'def hello(data: float) -> str:\n    return "hello world"\n'
 class Hub(Server):
     name = "dlhubd"
 
-    def __init__(self, folder, programs):
+    def __init__(self, folder, programs, flags=()):
         super().__init__(folder)
-        self.programs, self.data = programs, folder / "data"
+        self.programs, self.data, self.flags = programs, folder / "data", flags
         shutil.rmtree(self.data, ignore_errors=True)
 
     def start(self) -> None:
         """Returns once the ready line is there; ready_ms says how long that took."""
         begin = time.monotonic()
         self.launch(
-            [self.programs / "dlhubd", "--data", self.data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"],
+            [self.programs / "dlhubd", "--data", self.data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", *self.flags],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -98,6 +98,16 @@ class Hub(Server):
 
     def metadata(self, name: str) -> dict:
         return json.loads(self._get(f"/v2/models/admin/{name}"))
+
+    def statistics(self, name: str) -> dict:
+        """The newest version's, as the protocol has them."""
+        return json.loads(self._get(f"/v2/models/admin/{name}/stats"))["model_stats"][-1]
+
+    def worker_count(self) -> int:
+        return json.loads(self._get("/api/v1/hub"))["workers"]
+
+    def serve_as(self, name: str, serving: dict) -> None:
+        self.command("serving", name, "--serving", json.dumps(serving))
 
     def _get(self, path: str) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
