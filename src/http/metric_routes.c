@@ -32,6 +32,8 @@ void metric_collect_http(void *context, struct buf *out)
 	}
 	metric_family(out, "dlhub_http_connections", METRIC_GAUGE, "Open connections");
 	metric_sample(out, "dlhub_http_connections", NULL, NULL, connections ? connections->num_connections : 0);
+	metric_family(out, "dlhub_http_hung_up_total", METRIC_COUNTER, "Connections closed because their client was slow");
+	metric_sample(out, "dlhub_http_hung_up_total", NULL, NULL, (double)server->hung_up);
 	metric_family(out, "dlhub_http_unanswered", METRIC_GAUGE, "Requests that came whole and are not answered");
 	metric_sample(out, "dlhub_http_unanswered", NULL, NULL, (double)server->unanswered);
 }

@@ -53,6 +53,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 	struct request *request = *request_context;
 	if (!request)
 		return;
+	patience_request_ends(request);
 	if (request->reply.close && request->phase == PHASE_SENT)
 		linger_start(request->server, connection);
 	request_destroy(request);
@@ -256,8 +257,10 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 				  const char *version, const char *upload_data, size_t *upload_size, void **request_context)
 {
 	struct request *request = *request_context;
-	if (!request)
+	if (!request) {
 		*request_context = request = request_create(context, connection);
+		patience_request_begins(request);
+	}
 	request->method = method;
 	request->version = version;
 	if (request->server->ended)
@@ -383,6 +386,7 @@ static void on_before_wait(void *context)
 static void on_housekeeping(void *context)
 {
 	leavers_sweep(context);
+	patience_sweep(context);
 	turn(context); /* connections that were silent too long */
 }
 
@@ -409,7 +413,8 @@ enum err_code http_server_start(const struct http_parts *parts, struct http_serv
 	server->daemon = MHD_start_daemon(
 		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, server,
 		MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL,
-		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+		MHD_OPTION_NOTIFY_CONNECTION, patience_connection, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)settings_int(settings, SETTING_LIMITS_HEADER_BYTES), MHD_OPTION_CONNECTION_LIMIT,
 		(unsigned int)settings_int(settings, SETTING_LIMITS_CONNECTIONS), MHD_OPTION_CONNECTION_TIMEOUT,
 		(unsigned int)settings_int(settings, SETTING_LIMITS_IDLE_S), MHD_OPTION_STRICT_FOR_CLIENT, 0 /* check_framing() */,

@@ -4,6 +4,11 @@
 #include "http/route.h"
 #include "io/listen.h"
 
+struct client; /* a connection, as http/patience.c sees it */
+struct client_list {
+	struct client *first, *last;
+};
+
 struct http_server {
 	struct http_parts parts;
 	struct MHD_Daemon *daemon;
@@ -27,6 +32,10 @@ struct http_server {
 	struct request *suspended; /* those whose client may leave while they wait */
 	struct request *paused; /* those that gave the turn to others in the middle of their body */
 	uint64_t task_changes;	 /* how often any task has changed */
+	struct client_list awaited; /* connections whose next head is awaited, the longest waiting first */
+	struct client_list sending; /* those with a request under way */
+	size_t client_count;
+	uint64_t hung_up; /* connections that were closed because they were slow */
 	struct lingerer *lingering; /* connections that were refused before their body's end */
 	unsigned int lingering_count;
 };
@@ -59,6 +68,13 @@ void run_give_up(struct request *request);
 must_check enum err_code run_reply_choose(struct request *request, const struct method *method, struct err *err);
 /* The run has ended: makes the reply. false: it is large, so the pool does, and request_complete() comes later. */
 must_check bool run_reply(struct request *request);
+
+/* http/patience.c: slow clients. */
+void patience_connection(void *context, struct MHD_Connection *connection, void **socket_context,
+			 enum MHD_ConnectionNotificationCode code);
+void patience_request_begins(struct request *request);
+void patience_request_ends(struct request *request);
+void patience_sweep(struct http_server *server);
 
 /* http/leavers.c: between watch and unwatch, a request whose client leaves is ended at the next sweep. */
 void leavers_watch(struct request *request);
