@@ -194,18 +194,26 @@ static void on_principal(void *context, const struct principal *principal, const
 	call_unref(call);
 }
 
+static struct str trimmed(struct str text)
+{
+	while (text.len && *text.data == ' ')
+		text = (struct str){ text.data + 1, text.len - 1 };
+	while (text.len && text.data[text.len - 1] == ' ')
+		text.len--;
+	return text;
+}
+
 /* The text behind "Bearer "; empty where there is no header. */
 static enum err_code read_token(const struct call *call, struct str *ret, struct err *err)
 {
 	*ret = (struct str){ 0 };
 	if (!call->authorization)
 		return ERR_OK;
-	nghttp2_vec text = nghttp2_rcbuf_get_buf(call->authorization);
-	if (text.len < 7 || strncasecmp((const char *)text.base, "Bearer ", 7) != 0)
+	nghttp2_vec value = nghttp2_rcbuf_get_buf(call->authorization);
+	struct str text = trimmed((struct str){ (const char *)value.base, value.len });
+	if (text.len < 6 || strncasecmp(text.data, "Bearer", 6) != 0 || (text.len > 6 && text.data[6] != ' '))
 		return err_set(err, ERR_UNAUTHENTICATED, "the authorization is not of the form 'Bearer TOKEN'");
-	struct str token = { (const char *)text.base + 7, text.len - 7 };
-	while (token.len && *token.data == ' ')
-		token = (struct str){ token.data + 1, token.len - 1 };
+	struct str token = trimmed((struct str){ text.data + 6, text.len - 6 });
 	if (!token.len)
 		return err_set(err, ERR_UNAUTHENTICATED, "there is no token behind 'Bearer'");
 	*ret = token;

@@ -40,7 +40,7 @@ struct call {
 	enum coding accepts;   /* the best that may go back */
 	enum coding reply_coding;
 	int64_t received_ns, deadline_ns; /* monotonic; INT64_MAX: none was given */
-	char trace[56];	       /* traceparent, or empty */
+	char trace[TRACEPARENT_SIZE]; /* as the caller sent it, or empty */
 	struct err refused;    /* what was wrong with the head */
 	const struct principal *principal; /* shared (ref); NULL: not known yet */
 	/* messages that come */

@@ -197,6 +197,8 @@ void connections_init(struct grpc_server *server)
 	nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, choose_frame_size);
 	nghttp2_option_set_no_auto_window_update(server->options, 1);
 	nghttp2_option_set_no_closed_streams(server->options, 1);
+	/* perf_analyzer's -H 'NAME: VALUE' leaves the space in front of the value. */
+	nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(server->options, 1);
 	nghttp2_option_set_stream_reset_rate_limit(server->options, RESETS_BURST, RESETS_PER_S);
 }
 

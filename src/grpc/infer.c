@@ -1,5 +1,6 @@
 #include "grpc/infer.h"
 
+#include "base/clock.h"
 #include "grpc/model.h"
 #include "grpc/rpc.h"
 #include "wire/inference.h"
@@ -24,6 +25,7 @@ struct infer {
 	struct inference_parser *parser;
 	struct work work;
 	struct answer answer;
+	struct trace_context trace; /* trace_id[0] is 0: not traced */
 };
 
 static bool is_stream(const struct call *call)
@@ -138,13 +140,32 @@ static enum err_code encode(struct infer *infer, struct inference_pieces *ret, s
 			       str_of(run->servable->number_text), run->request.id, outputs, count, ret, err);
 }
 
+static void report(struct infer *infer, int64_t ended_ns, const struct err *err)
+{
+	run_report(parts_of(infer)->reporter, &(struct run_report){ .run = infer->run,
+								    .front_door = "grpc",
+								    .request_id = "",
+								    .trace = *infer->trace.trace_id ? &infer->trace : NULL,
+								    .code = err->code,
+								    .error = err->code ? err_text(err) : NULL,
+								    .received_ns = infer->run->received_ns,
+								    .ended_ns = ended_ns,
+								    .answered_ns = clock_ns() });
+}
+
+/* The run has ended. */
 static void answer(struct infer *infer)
 {
 	struct inference_pieces pieces;
 	struct err err = ERR_INIT;
-	if (!infer->call->connection)
+	int64_t ended_ns = clock_ns();
+	if (!infer->call->connection) {
 		infer_destroy(infer);
-	else if (encode(infer, &pieces, &err) == ERR_OK)
+		return;
+	}
+	enum err_code code = encode(infer, &pieces, &err);
+	report(infer, ended_ns, &err);
+	if (code == ERR_OK)
 		send_pieces(infer, &pieces);
 	else
 		fail(infer, &err);
@@ -181,7 +202,8 @@ static void submit(struct infer *infer)
 	run->priority = (int)MIN(run->request.priority, (int64_t)PRIORITY_LEVELS);
 	run->on_done = on_run_done;
 	run->context = infer;
-	str_copy(run->trace, sizeof(run->trace), call->trace);
+	if (tracer_begin(run_reporter_tracer(parts_of(infer)->reporter), call->trace, &infer->trace))
+		trace_format(&infer->trace, run->trace);
 	infer->phase = PHASE_RUN;
 	if (run_path_submit(parts_of(infer)->runs, run, &done, &err) != ERR_OK)
 		fail(infer, &err);

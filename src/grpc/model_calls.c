@@ -187,3 +187,25 @@ enum err_code repository_index(struct unary *unary, struct err *err)
 	unary->state = reply;
 	return unary_to_pool(unary, LANE_SEARCH, find_index, reply_index, err);
 }
+
+enum err_code repository_load(struct unary *unary, struct err *err)
+{
+	const Inference__RepositoryModelLoadRequest *request = (const void *)unary->request;
+	Inference__RepositoryModelLoadResponse reply = INFERENCE__REPOSITORY_MODEL_LOAD_RESPONSE__INIT;
+	if (request->n_parameters) {
+		err_set(err, ERR_UNIMPLEMENTED, "a servable is not changed by loading it: '%.100s' is not taken",
+			request->parameters[0]->key);
+		return err_advise(err, "publish a version with `dlhub publish`, or change how it is served with `dlhub serving`");
+	}
+	scheduler_load(unary->parts->scheduler, unary->servable);
+	unary_reply(unary, &reply.base);
+	return ERR_OK;
+}
+
+enum err_code repository_unload(struct unary *unary, struct err *err)
+{
+	Inference__RepositoryModelUnloadResponse reply = INFERENCE__REPOSITORY_MODEL_UNLOAD_RESPONSE__INIT;
+	scheduler_retire(unary->parts->scheduler, unary->servable);
+	unary_reply(unary, &reply.base);
+	return ERR_OK;
+}

@@ -7,6 +7,7 @@
 #include "catalog/catalog.h"
 #include "io/loop.h"
 #include "schedule/run_path.h"
+#include "schedule/run_report.h"
 
 struct grpc_server;
 
@@ -15,7 +16,9 @@ struct grpc_parts { /* all borrowed, must outlive the server */
 	const struct settings *settings;
 	struct catalog *catalog;
 	struct lookup *lookup;
+	struct scheduler *scheduler;
 	struct run_path *runs;
+	struct run_reporter *reporter;
 	struct statistics *statistics;
 };
 

@@ -335,7 +335,9 @@ static enum err_code build(struct hub *hub, struct err *err)
 						       .settings = hub->settings,
 						       .catalog = hub->catalog,
 						       .lookup = hub->lookup,
+						       .scheduler = hub->scheduler,
 						       .runs = hub->runs,
+						       .reporter = hub->reporter,
 						       .statistics = hub->statistics },
 				 &hub->grpc, err);
 }

@@ -11,11 +11,11 @@ static struct model_tensor *tensors_of(struct arena *arena, const struct argumen
 }
 
 /* Rows can be joined along axis 0 only where each argument is an ndarray that has it free. */
-static bool has_rows(const struct argument *arguments, size_t count)
+static bool has_rows(const struct argument *arguments, size_t count, uint32_t least_rank)
 {
 	for (size_t i = 0; i < count; i++)
 		if (arguments[i].dtype == DTYPE_JSON || arguments[i].dtype == DTYPE_FILE || arguments[i].any_shape ||
-		    arguments[i].rank == 0 || arguments[i].shape[0] >= 0)
+		    arguments[i].rank < least_rank || arguments[i].shape[0] >= 0)
 			return false;
 	return count > 0;
 }
@@ -46,8 +46,9 @@ enum err_code model_config_fill(const struct servable *servable, const struct se
 	};
 	if (!config.inputs || !config.outputs)
 		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory to describe %s", servable->full_name);
-	if (options->batch.on && options->batch.axis == 0 && has_rows(method->inputs, method->input_count) &&
-	    has_rows(method->outputs, method->output_count)) {
+	/* An input without any axis beside that of the batch has no dims left, and perf_analyzer cannot send it. */
+	if (options->batch.on && options->batch.axis == 0 && has_rows(method->inputs, method->input_count, 2) &&
+	    has_rows(method->outputs, method->output_count, 1)) {
 		config.max_batch_size = options->batch.max;
 		config.delay_us = options->batch.delay_ns / 1000;
 		config.preferred_count = options->batch.preferred_count;

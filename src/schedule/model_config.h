@@ -1,7 +1,8 @@
 /* schedule/model_config.h - how a servable looks to clients of the Open Inference Protocol: what its metadata and its model
  * configuration say, as plain data. Each front door writes it in its own form.
  *
- * Where rows of several requests are joined along axis 0 of every input and output, `max_batch_size` is over 0: then
+ * Where rows of several requests are joined along axis 0 of every input and output, and each input has other
+ * axes too, `max_batch_size` is over 0: then
  * metadata's shapes begin with that axis (-1) and the configuration's dims leave it out. Else both have all axes. */
 #pragma once
 

@@ -40,6 +40,7 @@ static void test_batch_axis(void **state)
 		{ ARRAY("x", "[null,4]"), ARRAY("y", "[null]"), 1, 0 },
 		{ ARRAY("x", "[2,4]"), ARRAY("y", "[null]"), 0, 0 },
 		{ ARRAY("x", "[null,4]"), ARRAY("y", "[3]"), 0, 0 },
+		{ ARRAY("x", "[null]"), ARRAY("y", "[null]"), 0, 0 },
 		{ ARRAY("x", "[null,4]"), "{\"type\":\"string\"}", 0, 0 },
 		{ ARRAY("x", "\"Any\""), ARRAY("y", "[null]"), 0, 0 },
 		{ "{\"type\":\"tuple\",\"element_types\":[" ARRAY("a", "[null]") "," ARRAY("b", "[]") "]}", ARRAY("y", "[null]"), 0, 0 },

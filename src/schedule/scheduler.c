@@ -441,6 +441,7 @@ void scheduler_load(struct scheduler *scheduler, struct servable *servable)
 {
 	struct replicas *set = replicas_of(scheduler, servable);
 	adopt_options(set, servable);
+	set->retired = false;
 	if (!set->count)
 		replica_start(set, servable);
 	replicas_fill(set, servable);
