@@ -109,8 +109,8 @@ enum err_code catalog_run_tasks_commit(struct catalog *catalog, struct run_task_
 
 #define COLUMNS                                                                                                        \
 	"SELECT seq, id, user, servable, version, status, options, error, total, done, failed, created_ms, started_ms," \
-	" ended_ms, start_by_ms, lifetime_ms, expires_ms, input_bytes, result_bytes"
-enum { PART_COLUMN = 19 };
+	" ended_ms, start_by_ms, lifetime_ms, expires_ms, input_bytes, result_bytes, input IS NULL, result IS NULL"
+enum { PART_COLUMN = 21 };
 
 static enum err_code read_part(struct connection *connection, sqlite3_stmt *stmt, struct run_task_data *data, struct err *err)
 {
@@ -149,9 +149,11 @@ static enum err_code next_row(struct connection *connection, sqlite3_stmt *stmt,
 		.start_by_ms = sqlite3_column_int64(stmt, 14),
 		.lifetime_ms = sqlite3_column_int64(stmt, 15),
 		.expires_ms = sqlite3_column_int64(stmt, 16),
-		.input = { NULL, sqlite3_column_int64(stmt, 17) },
-		.result = { NULL, sqlite3_column_int64(stmt, 18) },
+		.input = { NULL, sqlite3_column_int64(stmt, 17), sqlite3_column_int(stmt, 19) },
+		.result = { NULL, sqlite3_column_int64(stmt, 18), sqlite3_column_int(stmt, 20) },
 	};
+	row.input.in_file &= row.input.bytes > 0 && !row.ended_ms;
+	row.result.in_file &= row.result.bytes > 0;
 	const char *id = (const char *)sqlite3_column_text(stmt, 1);
 	str_copy(row.id, sizeof(row.id), id ?: "");
 	if (!id || !row.user || !row.servable || !row.status || !row.options)

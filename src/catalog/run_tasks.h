@@ -11,7 +11,8 @@
 
 struct run_task_data {
 	void *data;    /* owned by the row that catalog_run_task_get() filled, else borrowed; NULL: none, or in a file */
-	int64_t bytes; /* of data, or of the file; 0: there is none */
+	int64_t bytes; /* of data, or of the file; 0: there is none; -1: a result that has expired */
+	bool in_file;  /* as read */
 };
 
 struct run_task_row {

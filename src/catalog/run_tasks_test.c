@@ -53,6 +53,7 @@ static void test_life(void **state)
 	assert_int_equal(row.version, 3);
 	assert_int_equal(row.input.bytes, 2);
 	assert_memory_equal(row.input.data, "in", 2);
+	assert_false(row.input.in_file);
 	run_task_row_done(&row);
 
 	struct run_task_row started = { .seq = seq, .started_ms = 6 };
@@ -90,7 +91,8 @@ static void test_one_transaction(void **state)
 	assert_true(changes[0].applied && changes[1].applied && rows[0].seq < rows[1].seq);
 	assert_ok(catalog_run_task_get(c, ID(2), RUN_TASK_WITH_INPUT, &row, err));
 	assert_null(row.input.data);
-	assert_int_equal(row.input.bytes, 7); /* in a file */
+	assert_int_equal(row.input.bytes, 7);
+	assert_true(row.input.in_file);
 	run_task_row_done(&row);
 }
 

@@ -19,7 +19,7 @@ struct lookup {
 	struct catalog *catalog;
 	const char *data;
 	struct cache *servables; /* OWNER/NAME@VERSION → struct servable */
-	struct cache *tokens;	 /* SHA-256 of a token → struct known_token */
+	struct cache *tokens;	 /* SHA-256 of a token, or "user:NAME" → struct known_token */
 	uint64_t forgotten;	 /* how often something was taken out because it changed */
 	void (*on_forget)(void *context, const char *owner, const char *name); /* NULL: nobody asks */
 	void *on_forget_context;
@@ -61,8 +61,9 @@ struct question {
 	uint64_t forgotten; /* the lookup's when it began: what was read before a change is not kept after it */
 	struct err err;
 	void *context;
-	/* a token's */
+	/* a token's, or a user's */
 	struct digest token;
+	char *user; /* owned; NULL: a token's */
 	struct known_token *known;
 	lookup_principal_fn on_principal;
 	/* a servable's */
@@ -85,6 +86,7 @@ static struct question *question_create(struct lookup *lookup, void *context)
 static void question_destroy(struct question *question)
 {
 	principal_unref(question->principal);
+	free(question->user);
 	free(question->owner);
 	free(question->name);
 	free(question->which);
@@ -99,24 +101,33 @@ static struct str token_key(const struct digest *token)
 	return (struct str){ (const char *)token->bytes, SHA256_BYTES };
 }
 
-static struct known_token *known_token(struct lookup *lookup, const struct digest *token)
+static struct known_token *known_token(struct lookup *lookup, struct str key)
 {
-	struct known_token *known = cache_get(lookup->tokens, token_key(token));
+	struct known_token *known = cache_get(lookup->tokens, key);
 	if (!known)
 		return NULL;
 	if (known->until_ms >= loop_now_ns(lookup->loop) / 1000000 &&
 	    (!known->expires_ms || known->expires_ms > clock_wall_ms()))
 		return known;
-	cache_remove(lookup->tokens, token_key(token));
+	cache_remove(lookup->tokens, key);
 	return NULL;
+}
+
+static char *user_key(struct str user)
+{
+	return xasprintf("user:" STR_FMT, STR_ARG(user));
 }
 
 static void ask_token(void *context)
 {
 	struct question *question = context;
+	struct catalog *catalog = question->lookup->catalog;
 	question->known = NEW(struct known_token);
-	if (catalog_principal_of_token(question->lookup->catalog, &question->token, &question->known->principal,
-				       &question->known->expires_ms, &question->err) == ERR_OK)
+	enum err_code code = question->user ? catalog_principal_of_user(catalog, question->user, &question->known->principal,
+									&question->err) :
+					      catalog_principal_of_token(catalog, &question->token, &question->known->principal,
+									 &question->known->expires_ms, &question->err);
+	if (code == ERR_OK)
 		return;
 	free(question->known);
 	question->known = NULL;
@@ -129,9 +140,10 @@ static void token_asked(void *context)
 	struct known_token *known = question->known;
 	const struct principal *principal = known ? principal_ref(known->principal) : NULL;
 	if (known) {
+		_cleanup_free_ char *key = question->user ? user_key(str_of(question->user)) : NULL;
 		known->until_ms = loop_now_ns(lookup->loop) / 1000000 + TOKEN_CACHE_MS;
 		if (question->forgotten == lookup->forgotten)
-			cache_put(lookup->tokens, token_key(&question->token), known);
+			cache_put(lookup->tokens, key ? str_of(key) : token_key(&question->token), known);
 		else
 			drop_token(NULL, known);
 	}
@@ -149,7 +161,7 @@ enum lookup_state lookup_principal(struct lookup *lookup, struct str token, cons
 	}
 	struct digest digest;
 	sha256(token.data, token.len, &digest);
-	struct known_token *known = known_token(lookup, &digest);
+	struct known_token *known = known_token(lookup, token_key(&digest));
 	if (known) {
 		*ret = principal_ref(known->principal);
 		return LOOKUP_DONE;
@@ -161,6 +173,25 @@ enum lookup_state lookup_principal(struct lookup *lookup, struct str token, cons
 		return LOOKUP_WAITS;
 	question_destroy(question);
 	err_set(err, ERR_UNAVAILABLE, "the hub is busy: no place to look the token up");
+	return LOOKUP_DONE;
+}
+
+enum lookup_state lookup_user(struct lookup *lookup, struct str user, const struct principal **ret, lookup_principal_fn done,
+			      void *context, struct err *err)
+{
+	_cleanup_free_ char *key = user_key(user);
+	struct known_token *known = known_token(lookup, str_of(key));
+	if (known) {
+		*ret = principal_ref(known->principal);
+		return LOOKUP_DONE;
+	}
+	struct question *question = question_create(lookup, context);
+	question->user = xstrndup(user.data, user.len);
+	question->on_principal = done;
+	if (pool_submit(lookup->loop, LANE_CATALOG, ask_token, token_asked, question))
+		return LOOKUP_WAITS;
+	question_destroy(question);
+	err_set(err, ERR_UNAVAILABLE, "the hub is busy: no place to look the user up");
 	return LOOKUP_DONE;
 }
 

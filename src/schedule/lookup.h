@@ -28,6 +28,9 @@ typedef void (*lookup_servable_fn)(void *context, struct servable *servable, con
  * ERR_UNAUTHENTICATED: unknown or expired. ERR_UNAVAILABLE: no place in the pool. */
 enum lookup_state lookup_principal(struct lookup *lookup, struct str token, const struct principal **ret,
 				   lookup_principal_fn done, void *context, struct err *err);
+/* The user by name, for what goes on without its token; as lookup_principal(). ERR_NOT_FOUND: it is removed. */
+enum lookup_state lookup_user(struct lookup *lookup, struct str user, const struct principal **ret, lookup_principal_fn done,
+			      void *context, struct err *err);
 /* The version `which` (number, alias, "sha256:HEX"; empty: the newest) of a servable that the principal may discover;
  * *ret is a reference. ERR_NOT_FOUND in the same words and after the same work for one that is absent and one that is
  * not theirs to see. `principal` is borrowed during the call. */

@@ -16,6 +16,12 @@ struct requested_output {
 	int binary; /* 1 binary, 0 JSON, -1 as the request's default */
 };
 
+/* One of many inputs in one request. */
+struct run_item {
+	struct tensor *inputs; /* checked, in the method's order */
+	size_t count;
+};
+
 struct run_request {
 	const struct method *method; /* borrowed: the one given, or the one that a DLHub body names */
 	struct str id;		    /* the caller's, may be empty */
@@ -30,6 +36,11 @@ struct run_request {
 	bool debug;		    /* DLHub: capture and return stdout and stderr */
 	bool envelope;		    /* DLHub: reply {"output", "version", "metadata"} */
 	bool asynchronous;	    /* DLHub */
+	bool each;		    /* DLHub: `items` instead of `inputs` */
+	struct run_item *items;
+	size_t item_count;
+	int64_t expires_us;	    /* DLHub, asynchronous: lifetime of the result; 0: not said */
+	int64_t start_within_us;    /* DLHub, asynchronous: not to be started later; 0: not said */
 };
 
 struct run_parser; /* lives in the arena given to its create function; needs no destroy */

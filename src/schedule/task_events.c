@@ -1,0 +1,133 @@
+/* Who is told of what: watches, and partial outputs for those who want them. */
+#include "schedule/tasks_impl.h"
+
+#include "base/alloc.h"
+#include "base/json.h"
+
+#define PARTIALS_BYTES 65536 /* of one task; older ones give way */
+#define TEXT_MAX 1000
+#define PROGRESS_DEPTH 64
+
+void task_watch_add(struct task *task, struct task_watch *watch, bool partials)
+{
+	watch->task = task;
+	watch->previous = NULL;
+	watch->next = task->watches;
+	if (task->watches)
+		task->watches->previous = watch;
+	task->watches = watch;
+	task->partials_wanted |= partials;
+}
+
+void task_watch_remove(struct task_watch *watch)
+{
+	if (!watch->task)
+		return;
+	*(watch->previous ? &watch->previous->next : &watch->task->watches) = watch->next;
+	if (watch->next)
+		watch->next->previous = watch->previous;
+	watch->task = NULL;
+}
+
+void task_changed(struct task *task)
+{
+	if (task->changed || !task->watches)
+		return;
+	task->changed = true;
+	task->changed_next = task->tasks->changed;
+	task->tasks->changed = task;
+	tasks_wake(task->tasks);
+}
+
+/* A watch may take itself off, and no other. */
+static void tell(struct task *task)
+{
+	for (struct task_watch *watch = task->watches, *next; watch; watch = next) {
+		next = watch->next;
+		watch->on_change(watch, task, false);
+	}
+}
+
+void tasks_tell(struct tasks *tasks)
+{
+	while (tasks->changed) {
+		struct task *task = tasks->changed;
+		tasks->changed = task->changed_next;
+		task->changed = false;
+		tell(task);
+	}
+}
+
+void task_tell_end(struct task *task)
+{
+	while (task->watches) {
+		struct task_watch *watch = task->watches;
+		task_watch_remove(watch);
+		watch->on_change(watch, task, true);
+	}
+}
+
+/* --- partial outputs --- */
+
+void task_add_partial(struct task *task, const char *text, size_t len)
+{
+	struct task_partial *partial = malloc(sizeof(*partial) + len + 1);
+	if (!partial || len > PARTIALS_BYTES) {
+		free(partial);
+		return;
+	}
+	*partial = (struct task_partial){ .number = ++task->partial_number, .len = len };
+	memcpy(partial->text, text, len);
+	partial->text[len] = '\0';
+	*task->partials_tail = partial;
+	task->partials_tail = &partial->next;
+	task->partial_bytes += len;
+	while (task->partial_bytes > PARTIALS_BYTES) {
+		struct task_partial *oldest = task->partials;
+		task->partials = oldest->next;
+		task->partial_bytes -= oldest->len;
+		free(oldest);
+	}
+	task_changed(task);
+}
+
+void task_drop_partials(struct task *task)
+{
+	while (task->partials) {
+		struct task_partial *partial = task->partials;
+		task->partials = partial->next;
+		free(partial);
+	}
+}
+
+const struct task_partial *task_next_partial(const struct task *task, uint64_t after)
+{
+	const struct task_partial *partial = task->partials;
+	while (partial && partial->number <= after)
+		partial = partial->next;
+	return partial;
+}
+
+/* --- what the servable tells --- */
+
+void task_on_progress(struct task *task, struct str json)
+{
+	_cleanup_json_ json_t *told = NULL;
+	if (json_read(json.data, json.len, PROGRESS_DEPTH, "progress", &told, NULL) != ERR_OK)
+		return; /* foreign words: nobody to tell */
+	json_t *progress = json_object_get(told, "progress"), *partial = json_object_get(told, "partial");
+	const char *text = json_path_string(told, "text");
+	if (json_is_number(progress))
+		task->progress = MAX(0.0, MIN(1.0, json_number_value(progress)));
+	if (text) {
+		struct str cut = str_cut(str_of(text), TEXT_MAX);
+		free(task->text);
+		task->text = xstrndup(cut.data, cut.len);
+	}
+	if (partial) {
+		_cleanup_free_ char *dump = json_dumps(partial, JSON_COMPACT | JSON_ENCODE_ANY);
+		if (dump)
+			task_add_partial(task, dump, strlen(dump));
+	}
+	task_changed(task);
+}
