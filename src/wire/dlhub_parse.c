@@ -5,9 +5,21 @@
 
 #define TIMEOUT_MAX_S 1e9
 
-enum { IN_DATA, IN_PARAMETERS, IN_DEBUG, IN_ENVELOPE, IN_ASYNCHRONOUS, IN_TIMEOUT, IN_METHOD, IN_PYTHON };
-static const char *const members[] = { "data",	       "parameters", "debug",  "envelope",
-				       "asynchronous", "timeout_s",  "method", "python" };
+enum {
+	IN_DATA,
+	IN_EACH,
+	IN_PARAMETERS,
+	IN_DEBUG,
+	IN_ENVELOPE,
+	IN_ASYNCHRONOUS,
+	IN_TIMEOUT,
+	IN_METHOD,
+	IN_EXPIRES,
+	IN_START_WITHIN,
+	IN_PYTHON
+};
+static const char *const members[] = { "data",	    "each",   "parameters", "debug",	      "envelope", "asynchronous",
+				       "timeout_s", "method", "expires_s",  "start_within_s", "python" };
 enum { FILE_CONTENT, FILE_NAME };
 static const char *const file_members[] = { "content", "name" };
 
@@ -15,6 +27,7 @@ static enum err_code on_root(struct run_parser *parser, enum scan_token token, s
 static enum err_code on_tuple_member(struct run_parser *parser, enum scan_token token, struct err *err);
 static enum err_code expect_element(struct run_parser *parser, struct err *err);
 static enum err_code expect_data(struct run_parser *parser, struct err *err);
+static enum err_code item_complete(struct run_parser *parser, struct err *err);
 
 static const struct argument *current(const struct run_parser *parser)
 {
@@ -23,12 +36,17 @@ static const struct argument *current(const struct run_parser *parser)
 
 /* ---- one argument ---- */
 
-static enum err_code data_complete(struct run_parser *parser)
+static enum err_code all_complete(struct run_parser *parser)
 {
 	if (parser->replaying)
 		run_parser_replay_end(parser);
 	parser->on = on_root;
 	return ERR_OK;
+}
+
+static enum err_code data_complete(struct run_parser *parser, struct err *err)
+{
+	return parser->request.each ? item_complete(parser, err) : all_complete(parser);
 }
 
 static enum err_code argument_complete(struct run_parser *parser, const struct tensor *value, struct err *err)
@@ -38,7 +56,7 @@ static enum err_code argument_complete(struct run_parser *parser, const struct t
 	tensor->name = current(parser)->name;
 	parser->subject = (struct str){ 0 };
 	if (!parser->method->tuple_input)
-		return data_complete(parser);
+		return data_complete(parser, err);
 	if (parser->by_name) {
 		parser->on = on_tuple_member;
 		return ERR_OK;
@@ -172,7 +190,7 @@ static enum err_code on_element(struct run_parser *parser, enum scan_token token
 		return run_parser_refuse(parser, err, "data: the tuple has %zu elements, but %zu came", count,
 					 parser->argument);
 	}
-	return data_complete(parser);
+	return data_complete(parser, err);
 }
 
 /* An element comes next, or the end of the list. */
@@ -192,7 +210,7 @@ static enum err_code on_tuple_member(struct run_parser *parser, enum scan_token 
 {
 	const struct method *method = parser->method;
 	if (token == SCAN_OBJECT_END)
-		return data_complete(parser);
+		return data_complete(parser, err);
 	size_t i = run_parser_argument(method->inputs, method->input_count, parser->text);
 	if (i == method->input_count)
 		return run_parser_unknown(parser, "input", parser->text, method->inputs, method->input_count, err);
@@ -224,15 +242,17 @@ static enum err_code on_tuple(struct run_parser *parser, enum scan_token token, 
 
 static enum err_code then_nothing(struct run_parser *parser, struct err *err)
 {
-	return data_complete(parser);
+	return data_complete(parser, err);
 }
 
 static enum err_code expect_data(struct run_parser *parser, struct err *err)
 {
 	size_t count = parser->method->input_count;
-	parser->request.inputs = arena_try(parser->arena, (count + 1) * sizeof(*parser->request.inputs));
+	parser->request.inputs = arena_try(parser->arena, MAX(count, 1u) * sizeof(*parser->request.inputs));
 	if (!parser->request.inputs)
 		return run_parser_no_memory(err);
+	parser->request.input_count = 0;
+	parser->by_name = false;
 	parser->argument = 0;
 	if (parser->method->tuple_input) {
 		parser->on = on_tuple;
@@ -241,6 +261,76 @@ static enum err_code expect_data(struct run_parser *parser, struct err *err)
 	if (count)
 		return expect_argument(parser, err);
 	run_parser_capture(parser, NULL, then_nothing);
+	return ERR_OK;
+}
+
+/* ---- many inputs ---- */
+
+static enum err_code on_item(struct run_parser *parser, enum scan_token token, struct err *err)
+{
+	if (token != SCAN_ARRAY_END) {
+		parser->on = parser->item_on;
+		return parser->on(parser, token, err);
+	}
+	run_parser_capture_drop(parser);
+	parser->filling = parser->takes_parts = false;
+	parser->subject = (struct str){ 0 };
+	if (!parser->request.item_count)
+		return run_parser_refuse(parser, err, "a list of inputs is expected, but it is empty");
+	parser->in_items = false;
+	return all_complete(parser);
+}
+
+/* An item comes next, or the end of the list. */
+static enum err_code expect_item(struct run_parser *parser, struct err *err)
+{
+	enum err_code code = expect_data(parser, err);
+	parser->item_on = parser->on;
+	parser->on = on_item;
+	parser->in_items = true;
+	return code;
+}
+
+static enum err_code keep_item(struct run_parser *parser, struct err *err)
+{
+	struct run_request *request = &parser->request;
+	if (request->item_count >= parser->most_items) {
+		err_set(err, ERR_OUT_OF_RANGE, "more than %zu inputs came (limits.each)", parser->most_items);
+		return err_advise(err, "send them in several tasks");
+	}
+	if (request->item_count == parser->item_room) {
+		size_t room = parser->item_room ? 2 * parser->item_room : 16;
+		struct run_item *items = arena_grow(parser->arena, request->items, parser->item_room * sizeof(*items),
+						    room * sizeof(*items));
+		if (!items)
+			return run_parser_no_memory(err);
+		request->items = items;
+		parser->item_room = room;
+	}
+	request->items[request->item_count++] = (struct run_item){ request->inputs, request->input_count };
+	return ERR_OK;
+}
+
+/* Checked here and not at the end, which would be one long turn of the loop. */
+static enum err_code item_complete(struct run_parser *parser, struct err *err)
+{
+	struct run_request *request = &parser->request;
+	enum err_code code = method_check_inputs(parser->method, request->inputs, request->input_count, err);
+	if (code == ERR_OK)
+		code = keep_item(parser, err);
+	return code == ERR_OK ? expect_item(parser, err) : code;
+}
+
+static enum err_code on_each(struct run_parser *parser, enum scan_token token, struct err *err)
+{
+	if (token != SCAN_ARRAY)
+		return run_parser_expected(parser, "each: a list of inputs", token, err);
+	return expect_item(parser, err);
+}
+
+static enum err_code expect_each(struct run_parser *parser, struct err *err)
+{
+	parser->on = on_each;
 	return ERR_OK;
 }
 
@@ -262,7 +352,7 @@ static enum err_code replay_data(struct run_parser *parser, struct err *err)
 	/* What is begun now belongs to the replay, from its first byte. */
 	parser->scan = parser->replay;
 	json_scan_feed(parser->replay, parser->raw.data, 0);
-	return expect_data(parser, err);
+	return parser->request.each ? expect_each(parser, err) : expect_data(parser, err);
 }
 
 /* ---- the other members ---- */
@@ -302,21 +392,38 @@ static enum err_code on_asynchronous(struct run_parser *parser, enum scan_token 
 	return flag(parser, "asynchronous: true or false", token, &parser->request.asynchronous, err);
 }
 
-static enum err_code on_timeout(struct run_parser *parser, enum scan_token token, struct err *err)
+/* `name`: "timeout_s: a number of seconds" */
+static enum err_code seconds(struct run_parser *parser, const char *name, enum scan_token token, int64_t *ret_us,
+			     struct err *err)
 {
 	parser->on = on_root;
 	if (token == SCAN_NULL)
 		return ERR_OK;
 	if (token != SCAN_NUMBER)
-		return run_parser_expected(parser, "timeout_s: a number of seconds", token, err);
+		return run_parser_expected(parser, name, token, err);
 	const uint8_t *text = (const uint8_t *)parser->scan->text.data;
-	double seconds;
-	if (!number_text_f64(&parser->scan->number, text, text + parser->scan->text.len, &seconds) || !(seconds > 0) ||
-	    seconds > TIMEOUT_MAX_S)
-		return run_parser_refuse(parser, err, "timeout_s: %.*s is no number of seconds between 0 and 1e9",
+	double value;
+	if (!number_text_f64(&parser->scan->number, text, text + parser->scan->text.len, &value) || !(value > 0) ||
+	    value > TIMEOUT_MAX_S)
+		return run_parser_refuse(parser, err, "%.*s: %.*s is no number of seconds between 0 and 1e9", (int)strcspn(name, ":"), name,
 					 (int)MIN(parser->scan->text.len, (size_t)40), (const char *)text);
-	parser->request.timeout_us = MAX((int64_t)ceil(seconds * 1e6), (int64_t)1);
+	*ret_us = MAX((int64_t)ceil(value * 1e6), (int64_t)1);
 	return ERR_OK;
+}
+
+static enum err_code on_timeout(struct run_parser *parser, enum scan_token token, struct err *err)
+{
+	return seconds(parser, "timeout_s: a number of seconds", token, &parser->request.timeout_us, err);
+}
+
+static enum err_code on_expires(struct run_parser *parser, enum scan_token token, struct err *err)
+{
+	return seconds(parser, "expires_s: a number of seconds", token, &parser->request.expires_us, err);
+}
+
+static enum err_code on_start_within(struct run_parser *parser, enum scan_token token, struct err *err)
+{
+	return seconds(parser, "start_within_s: a number of seconds", token, &parser->request.start_within_us, err);
 }
 
 static enum err_code on_method(struct run_parser *parser, enum scan_token token, struct err *err)
@@ -349,12 +456,17 @@ static enum err_code on_member(struct run_parser *parser, int member, struct err
 	static const token_fn handlers[] = {
 		[IN_DEBUG] = on_debug,	   [IN_ENVELOPE] = on_envelope, [IN_ASYNCHRONOUS] = on_asynchronous,
 		[IN_TIMEOUT] = on_timeout, [IN_METHOD] = on_method,	[IN_PYTHON] = on_python,
+		[IN_EXPIRES] = on_expires, [IN_START_WITHIN] = on_start_within,
 	};
 	switch (member) {
 	case IN_DATA:
+	case IN_EACH:
+		if (parser->seen >> IN_DATA & parser->seen >> IN_EACH & 1)
+			return run_parser_refuse(parser, err, "'data' and 'each' came: one input, or many");
+		parser->request.each = member == IN_EACH;
 		if (parser->seen >> IN_METHOD & 1 || !parser->signature ||
 		    signature_method_count(parser->signature) == 1)
-			return expect_data(parser, err);
+			return parser->request.each ? expect_each(parser, err) : expect_data(parser, err);
 		run_parser_capture(parser, &parser->raw, then_raw);
 		return ERR_OK;
 	case IN_PARAMETERS:
@@ -390,18 +502,27 @@ static enum err_code on_first(struct run_parser *parser, enum scan_token token, 
 
 static enum err_code finish(struct run_parser *parser, struct err *err)
 {
-	if (!(parser->seen >> IN_DATA & 1) && parser->method->input_count)
+	if (!(parser->seen >> IN_DATA & 1) && !parser->request.each && parser->method->input_count)
 		return err_set(err, ERR_INVALID_ARGUMENT, "'data', the input of method '" STR_FMT "', is missing",
 			       STR_ARG(parser->method->name));
 	parser->request.envelope = parser->request.envelope || parser->request.debug;
-	enum err_code code =
-		method_check_inputs(parser->method, parser->request.inputs, parser->request.input_count, err);
+	enum err_code code = ERR_OK;
+	if (!parser->request.each)
+		code = method_check_inputs(parser->method, parser->request.inputs, parser->request.input_count, err);
 	return code == ERR_OK ? run_parser_end_parameters(parser, err) : code;
 }
 
 struct run_parser *dlhub_parser_create(struct arena *arena, const struct method *method, int json_depth)
 {
-	return run_parser_create(arena, method, json_depth, on_first, finish);
+	struct run_parser *parser = run_parser_create(arena, method, json_depth, on_first, finish);
+	if (parser)
+		parser->most_items = 1;
+	return parser;
+}
+
+void dlhub_parser_allow_items(struct run_parser *parser, size_t most)
+{
+	parser->most_items = most;
 }
 
 void dlhub_parser_allow_methods(struct run_parser *parser, const struct signature *signature)

@@ -51,7 +51,7 @@ struct run_parser; /* lives in the arena given to its create function; needs no 
  * everything is JSON. What follows the JSON part are the binary tensors. 0 is a raw binary request. */
 struct run_parser *oip_parser_create(struct arena *arena, const struct method *method, int64_t json_bytes, int json_depth);
 /* Body of POST /api/v1/servables/.../run: {"data": …, "parameters"?, "debug"?, "envelope"?, "asynchronous"?,
- * "timeout_s"?}; `data` follows the method's input: an ndarray as nested lists, a tuple as a list or as an
+ * "timeout_s"?, "expires_s"?, "start_within_s"?}, or "each": [data, …] instead of "data"; `data` follows the method's input: an ndarray as nested lists, a tuple as a list or as an
  * object keyed by the arguments' names, a file as {"content": base64, "name"?}, anything else as itself. The
  * key "python" (a jsonpickle string of the first SDK) is refused with a message that says what to send. */
 struct run_parser *dlhub_parser_create(struct arena *arena, const struct method *method, int json_depth);
@@ -61,6 +61,9 @@ struct run_parser *npy_parser_create(struct arena *arena, const struct method *m
 struct run_parser *raw_parser_create(struct arena *arena, const struct method *method, int json_depth);
 /* The body may have "method": the name of another method of `signature` (borrowed as `method` is). Before feeding. */
 void dlhub_parser_allow_methods(struct run_parser *parser, const struct signature *signature);
+
+/* The body may have so many inputs in "each": 1 unless this is called. Before feeding. */
+void dlhub_parser_allow_items(struct run_parser *parser, size_t most);
 
 /* Consumes up to `len` bytes, stopping early after about `budget_ns` of work (0: no budget); *ret_used says how
  * many. After an error the parser only returns that error. */

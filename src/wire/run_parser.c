@@ -416,6 +416,8 @@ static enum err_code feed(struct run_parser *parser, const uint8_t *data, size_t
 /* Keeps the error, so that every later call says the same. */
 static enum err_code fail(struct run_parser *parser, struct err *local, struct err *err)
 {
+	if (parser->in_items)
+		err_wrap(local, "each, item %zu", parser->request.item_count);
 	parser->failed = local->code;
 	const char *text = err_text(local), *hint = err_hint(local);
 	parser->failed_text = arena_strndup(parser->arena, text, strlen(text)) ?: "the request is not valid";

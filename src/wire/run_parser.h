@@ -83,7 +83,9 @@ struct run_parser {
 	size_t argument;	      /* under way */
 	struct base64_decoder base64; /* of a file under way */
 	struct sink bytes;	      /* a file's, or a document's text */
-	token_fn item_on;	      /* takes an element of a tuple, if one comes */
+	token_fn item_on;	      /* takes an element of a tuple, or one of many inputs, if one comes */
+	size_t most_items, item_room; /* of many inputs */
+	bool in_items;		      /* they are under way */
 	bool by_name;		      /* a tuple as an object */
 	uint8_t *given;		      /* a flag an argument, where by name */
 

@@ -18,12 +18,22 @@ static void put_tensor(struct buf *out, const struct tensor *tensor)
 	}
 }
 
+static void put_inputs(struct buf *out, const struct tensor *inputs, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		buf_puts(out, i ? "; " : "");
+		put_tensor(out, &inputs[i]);
+	}
+}
+
 static void put_request(struct buf *out, const struct run_request *request)
 {
-	for (size_t i = 0; i < request->input_count; i++) {
-		buf_puts(out, i ? "; " : "");
-		put_tensor(out, &request->inputs[i]);
+	for (size_t k = 0; k < request->item_count; k++) {
+		buf_puts(out, k ? " | " : "each: ");
+		put_inputs(out, request->items[k].inputs, request->items[k].count);
 	}
+	if (!request->each)
+		put_inputs(out, request->inputs, request->input_count);
 	if (!str_eq(request->method->name, STR("run")))
 		buf_printf(out, "; method=" STR_FMT, STR_ARG(request->method->name));
 	if (request->id.len)
@@ -37,6 +47,9 @@ static void put_request(struct buf *out, const struct run_request *request)
 		buf_printf(out, "; timeout=%lld", (long long)request->timeout_us);
 	if (request->priority)
 		buf_printf(out, "; priority=%lld", (long long)request->priority);
+	if (request->expires_us || request->start_within_us)
+		buf_printf(out, "; expires=%lld; start within=%lld", (long long)request->expires_us,
+			   (long long)request->start_within_us);
 	buf_puts(out, request->binary_default ? "; binary" : "");
 	buf_puts(out, request->debug ? "; debug" : "");
 	buf_puts(out, request->envelope ? "; envelope" : "");
@@ -74,6 +87,7 @@ char *body_dump(const struct body *body, size_t first, size_t piece, int64_t bud
 	if (body->dlhub) {
 		parser = dlhub_parser_create(&arena, method, DUMP_DEPTH);
 		dlhub_parser_allow_methods(parser, body->signature);
+		dlhub_parser_allow_items(parser, DUMP_ITEMS);
 	} else {
 		parser = body->npy ? npy_parser_create(&arena, method, DUMP_DEPTH) :
 				     oip_parser_create(&arena, method, body->json_bytes, DUMP_DEPTH);

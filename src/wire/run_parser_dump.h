@@ -14,6 +14,7 @@ struct body {
 };
 
 #define DUMP_CEILING (1u << 20)
+#define DUMP_ITEMS 5u /* of many inputs */
 #define DUMP_DEPTH 16
 
 /* Returned owned: "x FP32 [1] [1.0]; id=..." or "INVALID_ARGUMENT: ...". The first piece has `first` bytes, the others
