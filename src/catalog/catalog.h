@@ -39,6 +39,9 @@ void version_row_done(struct version_row *row);
  * access_decide(row->access). */
 must_check enum err_code catalog_version_get(struct catalog *catalog, const char *owner, const char *name,
 					     const char *which, struct version_row *ret, struct err *err);
+/* That version, removed or not: to read what it once gave. Not for access: what is removed is for nobody else. */
+must_check enum err_code catalog_version_kept(struct catalog *catalog, const char *owner, const char *name, int64_t number,
+					      struct version_row *ret, struct err *err);
 must_check enum err_code catalog_versions_list(struct catalog *catalog, const char *owner, const char *name,
 					       struct version_row **ret, size_t *ret_count,
 					       struct err *err); /* newest first */

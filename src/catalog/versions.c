@@ -17,9 +17,10 @@ void version_row_done(struct version_row *row)
 	*row = (struct version_row){ 0 };
 }
 
-#define VERSION_COLUMNS                                                                                                \
+#define VERSION_COLUMNS VERSION_COLUMNS_OF(" AND v.removed_ms = 0")
+#define VERSION_COLUMNS_OF(which)                                                                                      \
 	"SELECT v.servable, s.owner, s.name, v.number, v.digest, v.manifest, d.content, v.block, v.serving,"           \
-	" v.publisher, v.published_ms FROM servable s JOIN version v ON v.servable = s.id AND v.removed_ms = 0"        \
+	" v.publisher, v.published_ms FROM servable s JOIN version v ON v.servable = s.id" which                       \
 	" JOIN description d ON d.version = v.id AND d.revision = v.revision"                                          \
 	" WHERE s.owner = ?1 AND s.name = ?2 "
 
@@ -95,6 +96,24 @@ enum err_code catalog_version_get(struct catalog *catalog, const char *owner, co
 	store_done(stmt);
 	store_read_end(catalog, connection);
 	return code == ERR_OK && !row ? not_found(owner, name, which, err) : code;
+}
+
+enum err_code catalog_version_kept(struct catalog *catalog, const char *owner, const char *name, int64_t number,
+				   struct version_row *ret, struct err *err)
+{
+	struct connection *connection;
+	enum err_code code = store_read_begin(catalog, &connection, err);
+	if (code != ERR_OK)
+		return code;
+	sqlite3_stmt *stmt = NULL;
+	bool row = false;
+	code = store_query(connection, VERSION_COLUMNS_OF("") "AND v.number = ?3",
+			   BINDS(bind_text(owner), bind_text(name), bind_int(number)), &stmt, err);
+	if (code == ERR_OK)
+		code = next_row(connection, stmt, ret, &row, err);
+	store_done(stmt);
+	store_read_end(catalog, connection);
+	return code == ERR_OK && !row ? not_found(owner, name, NULL, err) : code;
 }
 
 static void rows_free(struct version_row *rows, size_t count)

@@ -41,7 +41,14 @@ static int socket_of(struct request *request)
 static void let_go(struct request *request)
 {
 	struct err err = ERR_INIT;
-	if (request->run)
+	if (request->stream) {
+		leavers_unwatch(request);
+		task_stream_leave(request->stream);
+		return;
+	}
+	if (request->submission)
+		task_submit_forget(request);
+	else if (request->run)
 		run_give_up(request);
 	else
 		task_wait_done(request);

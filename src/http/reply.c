@@ -56,6 +56,17 @@ void reply_error(struct request *request, const struct err *err)
 		request->reply.status = err_code_http(err->code);
 }
 
+void reply_add_metadata(struct request *request, struct str metadata)
+{
+	struct buf *body = &request->reply.body;
+	if (metadata.len <= 2)
+		return;
+	body->len -= 2; /* "}\n" */
+	buf_puts(body, ",\"metadata\":");
+	buf_append(body, metadata.data, metadata.len);
+	buf_puts(body, "}\n");
+}
+
 static size_t reply_bytes(const struct reply *reply)
 {
 	size_t bytes = reply->body.len;

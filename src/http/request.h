@@ -53,6 +53,7 @@ enum run_form {
 };
 
 struct route;
+struct task_stream; /* http/task_events.c */
 struct unpacker; /* http/run_body.c */
 struct upload;	 /* http/publish_routes.c */
 
@@ -88,6 +89,7 @@ struct request {
 	struct run *run;
 	struct run_parser *parser;
 	struct unpacker *unpacker; /* owned; NULL: the body is not compressed */
+	bool infer;		   /* the forms of the Open Inference Protocol, not of DLHub */
 	enum run_form form;	   /* of the answer */
 	size_t output;		   /* that is asked for, where a form has room for one */
 	/* monotonic: its head was there; its body was read; its run had ended; its answer was made */
@@ -98,6 +100,17 @@ struct request {
 	struct reply reply;
 	struct statistics_snapshot *statistics; /* owned: copied for the pool */
 	unsigned int after; /* enum after_flags: what the loop does once the pool handler succeeded */
+	enum err_code (*pool_handler)(struct request *request, struct err *err); /* instead of the route's */
+	/* asynchronous tasks */
+	struct task *submission; /* that waits to be accepted; borrowed */
+	struct task_watch task_watch; /* of one that lives, while this waits for it */
+	const char *seen_status;      /* literal */
+	bool wait_for_end;
+	struct task_stream *stream; /* owned */
+	void *task_bytes;	    /* owned: records of results that are not in the file yet */
+	size_t task_bytes_len;
+	int64_t task_file_bytes;
+	char *error_metadata; /* owned */
 	struct timer *timer; /* long poll */
 	int64_t wait_ms;     /* how long the handler may wait for a change; 0: not any more */
 	uint64_t task_changes; /* the server's count when the handler began to look */
@@ -112,6 +125,7 @@ enum after_flags {
 	AFTER_FORGET_TOKENS = 1u << 0,	 /* users, groups or tokens changed */
 	AFTER_FORGET_SERVABLE = 1u << 1, /* params[0]/params[1] changed */
 	AFTER_PUBLISH = 1u << 2,	 /* a publish was accepted */
+	AFTER_USER_REMOVED = 1u << 3,	 /* params[0] */
 };
 
 /* --- what handlers use (any thread that has the request) --- */
@@ -123,6 +137,8 @@ void reply_empty(struct request *request, int status);
 void reply_put_date(json_t *object, const char *key, int64_t wall_ms);
 /* The one shape of errors. */
 void reply_error(struct request *request, const struct err *err);
+/* Behind reply_error(): what a servable printed and its traceback, a JSON object's text. */
+void reply_add_metadata(struct request *request, struct str metadata);
 /* Compresses a body of limits.compress_bytes or more as the caller accepts it. May take long: on the pool. */
 void reply_compress(struct request *request);
 /* Whether it would. */

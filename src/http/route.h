@@ -8,6 +8,7 @@ enum route_kind {
 	ROUTE_POOL,    /* handler runs on the catalog lane with the whole body in request->body */
 	ROUTE_SEARCH,  /* the same on the search lane */
 	ROUTE_INLINE,  /* handler runs on the loop, at the end of the body; must not block */
+	ROUTE_TASK,    /* handler runs on the loop; without a reply, request->pool_handler then runs on the catalog lane */
 	ROUTE_RUN,     /* body is parsed as it comes, then scheduled; `handler` makes the parser */
 	ROUTE_PUBLISH, /* multipart upload */
 };
@@ -88,5 +89,8 @@ enum err_code handle_group(struct request *, struct err *);
 enum err_code handle_member(struct request *, struct err *);
 enum err_code handle_tasks(struct request *, struct err *); /* task_routes.c */
 enum err_code handle_task(struct request *, struct err *);
+enum err_code handle_task_end(struct request *, struct err *);
+enum err_code handle_task_result(struct request *, struct err *); /* task_result.c */
+enum err_code handle_task_events(struct request *, struct err *); /* task_events.c */
 enum err_code handle_task_log(struct request *, struct err *);
 enum err_code handle_task_status(struct request *, struct err *);

@@ -29,7 +29,7 @@ enum err_code run_reply_choose(struct request *request, const struct method *met
 	static const char *const run[] = { "application/json", TYPE_NPY, TYPE_BYTES };
 	static const enum run_form infer_forms[] = { FORM_OWN, FORM_OWN, FORM_NPY };
 	static const enum run_form run_forms[] = { FORM_OWN, FORM_NPY, FORM_RAW };
-	bool is_infer = request->route->handler == begin_infer;
+	bool is_infer = request->infer;
 	size_t choice = accept_choose(request->accept, is_infer ? infer : run, ARRAY_SIZE(run));
 	request->form = is_infer ? infer_forms[choice] : run_forms[choice];
 	if (request->form == FORM_OWN)
@@ -127,9 +127,8 @@ static enum err_code write_infer(struct request *request, struct run *run, struc
 
 /* --- DLHub --- */
 
-static enum err_code write_run(struct request *request, struct run *run, struct err *err)
+enum err_code run_reply_write_dlhub(struct buf *body, struct run *run, struct err *err)
 {
-	struct buf *body = &request->reply.body;
 	bool envelope = run->request.envelope || run->request.debug;
 	if (envelope)
 		buf_puts(body, "{\"output\":");
@@ -207,23 +206,11 @@ static enum err_code write_outputs(struct request *request, struct run *run, str
 	case FORM_RAW:
 		return write_raw(request, run, err);
 	default:
-		return (request->route->handler == begin_infer ? write_infer : write_run)(request, run, err);
+		return request->infer ? write_infer(request, run, err) : run_reply_write_dlhub(&request->reply.body, run, err);
 	}
 }
 
-static void write_failure(struct request *request, const struct run *run, const struct err *err)
-{
-	reply_error(request, err);
-	if (run->metadata.len > 2) {
-		struct buf *body = &request->reply.body;
-		body->len -= 2; /* "}\n" */
-		buf_puts(body, ",\"metadata\":");
-		buf_append(body, run->metadata.data, run->metadata.len);
-		buf_puts(body, "}\n");
-	}
-}
-
-static void encode(struct request *request)
+void run_reply_encode(struct request *request)
 {
 	struct run *run = request->run;
 	struct err *err = &run->err;
@@ -231,10 +218,12 @@ static void encode(struct request *request)
 		(void)!write_outputs(request, run, err);
 	if (err->code == ERR_OK && request->reply.body.overflowed)
 		err_set(err, ERR_OUT_OF_RANGE, "the answer as JSON is larger than limits.output_bytes: ask for binary output");
-	if (err->code == ERR_OK)
+	if (err->code == ERR_OK) {
 		request->reply.status = 200;
-	else
-		write_failure(request, run, err);
+	} else {
+		reply_error(request, err);
+		reply_add_metadata(request, run->metadata);
+	}
 }
 
 /* Where the time went, as a Server-Timing header. */
@@ -301,7 +290,7 @@ static void work(void *context)
 {
 	struct request *request = context;
 	if (!request->reply.status)
-		encode(request);
+		run_reply_encode(request);
 	reply_compress(request);
 }
 
@@ -319,14 +308,14 @@ bool run_reply(struct request *request)
 	bool light = request->run->err.code != ERR_OK || weigh(request) <= ENCODE_HERE;
 	request->ended_ns = clock_ns();
 	if (light)
-		encode(request);
+		run_reply_encode(request);
 	if ((!light || reply_wants_coding(request)) &&
 	    pool_submit(server->parts.loop, LANE_DISK, work, worked, request)) {
 		server->pending++;
 		return false;
 	}
 	if (!light) /* the pool is full */
-		encode(request);
+		run_reply_encode(request);
 	finish(request);
 	return true;
 }

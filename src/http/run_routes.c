@@ -51,6 +51,7 @@ static enum err_code begin_npy(struct request *request, struct err *err)
 enum err_code begin_infer(struct request *request, struct err *err)
 {
 	int64_t json_bytes = -1;
+	request->infer = true;
 	if (request_has_type(request, TYPE_NPY))
 		return begin_npy(request, err);
 	if (request->inference_header_length && !str_parse_i64(request->inference_header_length, 0, INT64_MAX, &json_bytes))
@@ -77,7 +78,10 @@ enum err_code begin_run(struct request *request, struct err *err)
 	if (request_has_type(request, TYPE_BYTES) && !request->inference_header_length)
 		return take_parser(request, raw_parser_create(arena, method, json_depth(request)), err);
 	code = take_parser(request, dlhub_parser_create(arena, method, json_depth(request)), err);
-	if (code == ERR_OK && !request_argument(request, "method"))
+	if (code != ERR_OK)
+		return code;
+	dlhub_parser_allow_items(request->parser, (size_t)settings_int(request->server->parts.settings, SETTING_LIMITS_EACH));
+	if (!request_argument(request, "method"))
 		dlhub_parser_allow_methods(request->parser, request->servable->signature);
 	return code;
 }
@@ -115,8 +119,6 @@ static enum err_code submit(struct request *request, bool *ret_done, struct err 
 {
 	struct run *run = request->run;
 	const struct http_parts *parts = &request->server->parts;
-	if (run->request.asynchronous)
-		return err_set(err, ERR_UNIMPLEMENTED, "asynchronous runs are not there yet: leave \"asynchronous\" out");
 	int64_t limit_us = settings_int(parts->settings, SETTING_LIMITS_RUN_S) * 1000000;
 	if (run->request.timeout_us > 0)
 		limit_us = MIN(run->request.timeout_us, (int64_t)RUN_S_MAX * 1000000);
@@ -135,11 +137,18 @@ static enum err_code submit(struct request *request, bool *ret_done, struct err 
 static bool go_on(struct request *request)
 {
 	struct err err = ERR_INIT;
-	bool done = false;
-	if (submit(request, &done, &err) != ERR_OK) {
+	bool done = false, asynchronous;
+	enum err_code code = task_submit_wanted(request, &asynchronous, &err);
+	if (code == ERR_OK)
+		code = asynchronous ? task_submit(request, &err) : submit(request, &done, &err);
+	if (code != ERR_OK) {
 		reply_error(request, &err);
 		err_done(&err);
 		return true;
+	}
+	if (asynchronous) {
+		request_suspend(request);
+		return false;
 	}
 	if (done && run_reply(request))
 		return true;

@@ -36,6 +36,10 @@ static void request_destroy(struct request *request)
 	run_destroy(request->run);
 	unpacker_destroy(request->unpacker);
 	upload_destroy(request->upload);
+	task_submit_forget(request);
+	task_stream_destroy(request->stream);
+	free(request->task_bytes);
+	free(request->error_metadata);
 	err_done(&request->lookup);
 	buf_done(&request->body);
 	buf_done(&request->reply.body);
@@ -155,6 +159,8 @@ static struct MHD_Response *make_response(struct request *request)
 			reply->file_fd = -1; /* libmicrohttpd closes it */
 		return response;
 	}
+	if (request->stream)
+		return task_stream_response(request);
 	if (!reply->binary_count)
 		return MHD_create_response_from_buffer(reply->body.len, reply->body.data ? reply->body.data : "",
 						       MHD_RESPMEM_PERSISTENT);
@@ -228,6 +234,14 @@ static void body_ended(struct request *request)
 		if (request->route->handler(request, &err) != ERR_OK)
 			reply_error(request, &err);
 		request->phase = PHASE_REPLY;
+		break;
+	case ROUTE_TASK:
+		if (request->route->handler(request, &err) != ERR_OK)
+			reply_error(request, &err);
+		if (request->reply.status)
+			request->phase = PHASE_REPLY;
+		else if (!request->suspended)
+			request_to_pool(request);
 		break;
 	case ROUTE_RUN:
 		run_finish(request);
@@ -303,7 +317,7 @@ static void run_handler(void *context)
 {
 	struct request *request = context;
 	struct err err = ERR_INIT;
-	if (request->route->handler(request, &err) != ERR_OK)
+	if ((request->pool_handler ?: request->route->handler)(request, &err) != ERR_OK)
 		reply_error(request, &err); /* `after` stays: part of it may have happened */
 	reply_compress(request);
 	err_done(&err);
@@ -318,6 +332,8 @@ static void handler_done(void *context)
 		lookup_forget_tokens(server->parts.lookup);
 	if (request->after & AFTER_FORGET_SERVABLE)
 		lookup_forget_servable(server->parts.lookup, request->param_text[0], request->param_text[1]);
+	if (request->after & AFTER_USER_REMOVED)
+		tasks_cancel_user(server->parts.tasks, request->param_text[0]);
 	if (request->after & AFTER_PUBLISH)
 		publisher_wake(server->parts.publisher);
 	request->after = 0;
@@ -387,6 +403,7 @@ static void on_housekeeping(void *context)
 {
 	leavers_sweep(context);
 	patience_sweep(context);
+	task_streams_beat(context);
 	turn(context); /* connections that were silent too long */
 }
 
@@ -459,6 +476,7 @@ void http_server_quiesce(struct http_server *server)
 	server->ending = true;
 	if (fd >= 0)
 		close(fd);
+	task_streams_end(server);
 	while (server->waiters) {
 		struct request *request = server->waiters;
 		task_wait_done(request);

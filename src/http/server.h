@@ -11,6 +11,7 @@
 #include "publish/publish.h"
 #include "schedule/run_path.h"
 #include "schedule/run_report.h"
+#include "schedule/tasks.h"
 
 struct http_server;
 
@@ -27,6 +28,7 @@ struct http_parts { /* all borrowed, must outlive the server */
 	struct metrics *metrics;
 	struct run_reporter *reporter;
 	struct publisher *publisher;
+	struct tasks *tasks;
 };
 
 /* Listens on the setting `http`. ERR_UNAVAILABLE with the address: it is taken. Returned owned. */

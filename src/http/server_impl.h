@@ -29,6 +29,8 @@ struct http_server {
 	unsigned int sandbox;
 	uint64_t replies[600]; /* by status */
 	struct request *waiters; /* long polls of tasks */
+	struct task_stream *streams;
+	int64_t next_beat_ms; /* monotonic: when silent streams say that they are there */
 	struct request *suspended; /* those whose client may leave while they wait */
 	struct request *paused; /* those that gave the turn to others in the middle of their body */
 	uint64_t task_changes;	 /* how often any task has changed */
@@ -66,6 +68,10 @@ void run_give_up(struct request *request);
 /* http/run_reply.c */
 /* Which form the caller wants, and of which output; before it is run. */
 must_check enum err_code run_reply_choose(struct request *request, const struct method *method, struct err *err);
+/* Writes the run's outputs, or its error, as the reply. May run on the pool. */
+void run_reply_encode(struct request *request);
+/* Appends the outputs as a DLHub run's answer. */
+must_check enum err_code run_reply_write_dlhub(struct buf *out, struct run *run, struct err *err);
 /* The run has ended: makes the reply. false: it is large, so the pool does, and request_complete() comes later. */
 must_check bool run_reply(struct request *request);
 
@@ -88,7 +94,30 @@ void metric_collect_http(void *context, struct buf *out);
 void linger_start(struct http_server *server, struct MHD_Connection *connection);
 void linger_end_all(struct http_server *server);
 
-/* http/task_routes.c: takes a long poll that has to wait; false: it is to be answered now. */
+/* http/task_submit.c */
+/* Whether the run, whose body was read, is to be a task. ERR_UNAUTHENTICATED, ERR_INVALID_ARGUMENT. */
+must_check enum err_code task_submit_wanted(struct request *request, bool *ret, struct err *err);
+/* Takes request->run; the answer comes later. */
+must_check enum err_code task_submit(struct request *request, struct err *err);
+/* The client has gone; what was submitted stays. */
+void task_submit_forget(struct request *request);
+
+/* http/task_result.c: GET /api/v1/{task}/status, of a run. On the pool. */
+must_check enum err_code task_old_status(struct request *request, struct err *err);
+
+/* http/task_events.c */
+struct MHD_Response *task_stream_response(struct request *request);
+void task_stream_destroy(struct task_stream *stream);
+void task_stream_leave(struct task_stream *stream); /* its client has */
+void task_streams_end(struct http_server *server);
+void task_streams_beat(struct http_server *server);
+
+/* http/task_routes.c */
+/* The run task {task} where it lives and the caller may see it; else NULL. */
+struct task *task_find_mine(struct request *request);
+/* Suspends until its status changes (`for_end`: until it ends) or the time is over, then answers. */
+void task_wait_alive(struct request *request, struct task *task, int64_t wait_ms, bool for_end);
+/* Takes a long poll of a publish that has to wait; false: it is to be answered now. */
 bool task_wait(struct request *request);
 void task_wait_done(struct request *request);
 

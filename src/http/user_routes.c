@@ -66,7 +66,7 @@ enum err_code handle_user(struct request *request, struct err *err)
 	enum err_code code = catalog_user_remove(catalog_of(request), request->param_text[0], err);
 	if (code != ERR_OK)
 		return code;
-	request->after = AFTER_FORGET_TOKENS;
+	request->after = AFTER_FORGET_TOKENS | AFTER_USER_REMOVED;
 	reply_empty(request, 204);
 	return ERR_OK;
 }

@@ -39,6 +39,7 @@ struct hub {
 	struct run_reporter *reporter;
 	struct hub_metrics own_metrics;
 	struct publisher *publisher;
+	struct tasks *tasks;
 	struct http_server *http;
 	struct grpc_server *grpc;
 	struct signal_watch *on_term, *on_int, *on_hup;
@@ -161,7 +162,8 @@ static void on_door_answered(void *context)
 		on_answered(hub);
 }
 
-static void on_drained(void *context)
+/* The runs have ended and their outcomes are written. */
+static void on_recorded(void *context)
 {
 	struct hub *hub = context;
 	timer_start(hub->grace, ANSWER_MS, 0);
@@ -171,6 +173,12 @@ static void on_drained(void *context)
 		grpc_server_finish(hub->grpc, on_door_answered, hub);
 }
 
+static void on_drained(void *context)
+{
+	struct hub *hub = context;
+	tasks_finish(hub->tasks, on_recorded, hub);
+}
+
 static void begin_end(struct hub *hub)
 {
 	hub->ending = true;
@@ -178,6 +186,7 @@ static void begin_end(struct hub *hub)
 	http_server_quiesce(hub->http);
 	grpc_server_quiesce(hub->grpc);
 	publisher_quiesce(hub->publisher);
+	tasks_quiesce(hub->tasks);
 	scheduler_drain(hub->scheduler, DRAIN_MS, on_drained, hub);
 }
 
@@ -257,11 +266,15 @@ static void recover(void *context)
 	if (publisher_recover(hub->publisher, &err) != ERR_OK)
 		log_warning("cleaning up: %s", err_text(&err));
 	err_done(&err);
+	if (tasks_recover(hub->tasks, &err) != ERR_OK)
+		log_error("asynchronous tasks of before wait for the next start: %s", err_text(&err));
+	err_done(&err);
 }
 
 static void recovered(void *context)
 {
 	struct hub *hub = context;
+	tasks_begin_work(hub->tasks);
 	publisher_begin_work(hub->publisher);
 }
 
@@ -316,6 +329,13 @@ static enum err_code build(struct hub *hub, struct err *err)
 	metrics_add(hub->metrics, hub_metrics_collect, &hub->own_metrics);
 	hub->tracer = tracer_create(hub->loop, hub->settings, hub->metrics);
 	hub->reporter = run_reporter_create(hub->settings, hub->statistics, hub->tracer);
+	hub->tasks = tasks_create(&(struct tasks_parts){ .loop = hub->loop,
+							 .settings = hub->settings,
+							 .data = hub->data.path,
+							 .catalog = hub->catalog,
+							 .lookup = hub->lookup,
+							 .runs = hub->runs,
+							 .reporter = hub->reporter });
 	code = http_server_start(&(struct http_parts){ .loop = hub->loop,
 						       .settings = hub->settings,
 						       .data = hub->data.path,
@@ -327,7 +347,8 @@ static enum err_code build(struct hub *hub, struct err *err)
 						       .statistics = hub->statistics,
 						       .metrics = hub->metrics,
 						       .reporter = hub->reporter,
-						       .publisher = hub->publisher },
+						       .publisher = hub->publisher,
+						       .tasks = hub->tasks },
 				 &hub->http, err);
 	if (code != ERR_OK)
 		return code;
@@ -347,11 +368,13 @@ static void teardown(struct hub *hub)
 	if (hub->loop)
 		loop_finish_pool(hub->loop); /* while all that its work uses is there */
 	publisher_destroy(hub->publisher);
+	tasks_end(hub->tasks);
 	scheduler_destroy(hub->scheduler); /* completes what waits, so that connections can be answered */
 	grpc_server_stop(hub->grpc);
 	run_path_destroy(hub->runs);
 	http_server_stop(hub->http);
 	hub->http = NULL;
+	tasks_destroy(hub->tasks);
 	lookup_destroy(hub->lookup);
 	run_reporter_destroy(hub->reporter);
 	tracer_destroy(hub->tracer);

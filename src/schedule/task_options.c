@@ -16,7 +16,9 @@ char *task_options_format(const struct task_options *options, const struct run_r
 	struct buf out;
 	buf_init(&out, FORMAT_CEILING);
 	buf_printf(&out, "{\"form\":\"%s\"", options->form == TASK_OIP ? "oip" : "dlhub");
-	put_flag(&out, "each", options->each);
+	buf_puts(&out, ",\"method\":");
+	buf_put_json_string(&out, request->method->name.data, request->method->name.len);
+	put_flag(&out, "each", request->each);
 	put_flag(&out, "binary", request->binary_default);
 	put_flag(&out, "debug", request->debug);
 	put_flag(&out, "envelope", request->envelope);
@@ -86,6 +88,7 @@ enum err_code task_options_parse(const char *text, struct arena *arena, struct t
 		.timeout_us = json_integer_value(json_object_get(json, "timeout_us")),
 	};
 	if (!keep_text(arena, json_object_get(json, "id"), &request.id) ||
+	    !keep_text(arena, json_object_get(json, "method"), &ret_options->method) ||
 	    !keep_outputs(arena, json_object_get(json, "outputs"), &request))
 		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for a task");
 	*ret_request = request;

@@ -11,6 +11,7 @@ enum task_form { TASK_DLHUB, TASK_OIP }; /* of POST …/run, of POST …/infer *
 struct task_options {
 	enum task_form form;
 	bool each;		 /* many inputs: the answer is a list */
+	struct str method;	 /* as read; to be written it is the request's */
 	int priority;		 /* 0: the lowest */
 	int64_t start_within_ms; /* not to be started later than so long after its submission; 0: whenever */
 	int64_t lifetime_ms;	 /* of the result; 0: the default */

@@ -79,7 +79,8 @@ static struct run *make_run(struct task *task, struct task_again which)
 	run->servable = servable_ref(task->routing);
 	run->principal = principal_ref(task->principal);
 	run->priority = task->priority ?: PRIORITY_LEVELS;
-	run->deadline_ns = loop_now_ns(tasks->parts.loop) + limit_us * 1000;
+	run->received_ns = loop_now_ns(tasks->parts.loop);
+	run->deadline_ns = run->received_ns + limit_us * 1000;
 	run->on_done = on_run_done;
 	run->on_progress = task->each ? NULL : on_run_progress;
 	run->context = at;
@@ -219,12 +220,26 @@ static bool may_try_again(const struct task *task, const struct task_run *at)
 	       (!run->started_ns || task->routing->options.idempotent);
 }
 
+static void report(const struct task *task, const struct run *run)
+{
+	int64_t now = clock_ns();
+	run_report(task->tasks->parts.reporter, &(struct run_report){ .run = run,
+								      .front_door = "task",
+								      .request_id = task->id,
+								      .code = run->err.code,
+								      .error = run->err.code ? err_text(&run->err) : NULL,
+								      .received_ns = run->received_ns,
+								      .ended_ns = now,
+								      .answered_ns = now });
+}
+
 static void run_ended(struct task_run *at)
 {
 	struct task *task = at->task;
 	struct tasks *tasks = task->tasks;
 	struct run *run = at->run;
 	drop_run(at);
+	report(task, run);
 	if (tasks->ended || (tasks->quiet && run->err.code == ERR_UNAVAILABLE)) {
 		run_destroy(run); /* the hub is ending: it is run after the next start */
 		return;

@@ -11,6 +11,7 @@
 
 #include "catalog/run_tasks.h"
 #include "schedule/run_path.h"
+#include "schedule/run_report.h"
 #include "schedule/task_options.h"
 
 struct tasks;
@@ -23,6 +24,7 @@ struct tasks_parts { /* all borrowed, must outlive the tasks */
 	struct catalog *catalog;
 	struct lookup *lookup;
 	struct run_path *runs;
+	struct run_reporter *reporter;
 };
 
 /* After the parts, before the front doors. Returned owned. */
