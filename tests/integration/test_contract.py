@@ -175,6 +175,13 @@ def test_every_route_answers_as_documented(send, identity_onnx):
         binary = send("POST", MODEL + at + "/infer", {**TENSORS, "parameters": {"binary_data_output": True}})
         assert binary.headers["content-type"] == "application/octet-stream" and binary.headers["inference-header-content-length"]
         assert send("POST", SERVABLE + at + "/run", {"data": [1, 2]}).json() == [[1, 2]]
+        for run in (send("POST", SERVABLE + at + "/run", {"data": [1, 2], "asynchronous": True}),
+                    send("POST", MODEL + at + "/infer?asynchronous=true", TENSORS)):
+            assert run.status == 202 and run.headers["location"] == f"/api/v1/tasks/{run.json()['task_id']}"
+            assert send("GET", run.headers["location"] + "/result?wait_s=30").status == 200
+            assert send("GET", run.headers["location"] + "/events").body.startswith(b"event: status\n")
+            assert send("GET", run.headers["location"]).json()["status"] == "succeeded"
+            assert send("DELETE", run.headers["location"]).status == 204
         envelope = send("POST", SERVABLE + at + "/run", {"data": [1, 2], "debug": True}).json()
         jsonschema.validate(envelope, as_json_schema(SPEC["components"]["schemas"]["RunEnvelope"]))
         assert send("GET", SERVABLE + at).json()["access"]["visible_to"] == ["public"]
@@ -219,7 +226,6 @@ CODES = [
     ("INVALID_ARGUMENT", "POST", MODEL + "/infer", b"nonsense", True), ("NOT_FOUND", "GET", "/api/v1/servables/admin/none", None, True),
     ("ALREADY_EXISTS", "POST", "/api/v1/users", {"name": "admin"}, True), ("FAILED_PRECONDITION", "DELETE", "/api/v1/users/admin", None, True),
     ("OUT_OF_RANGE", "PUT", SERVABLE + "/access", b" " * 20000, True), ("UNAUTHENTICATED", "GET", "/api/v1/tasks", None, None),
-    ("UNIMPLEMENTED", "POST", SERVABLE + "/run", {"data": [1], "asynchronous": True}, True),
     ("DEADLINE_EXCEEDED", "POST", "/api/v1/servables/admin/act/run", {"data": "wait", "timeout_s": 0.2}, True),
     ("UNKNOWN", "POST", "/api/v1/servables/admin/act/run", {"data": "raise"}, True),
     ("UNAVAILABLE", "POST", "/api/v1/servables/admin/act/run", {"data": "exit"}, True),
@@ -254,6 +260,12 @@ def limited(tmp_path_factory, identity_onnx):
 def test_each_code_has_its_status(limited, code, method, path, body, token):
     reply = limited(method, path, body, token)
     assert reply.json()["code"] == code and reply.status == ERRORS[code]["http"], reply.body
+
+
+def test_unimplemented(limited):
+    task = limited("GET", "/api/v1/tasks?kind=publish").json()["tasks"][0]["task_id"]
+    reply = limited("DELETE", f"/api/v1/tasks/{task}")
+    assert reply.status == ERRORS["UNIMPLEMENTED"]["http"] and reply.json()["code"] == "UNIMPLEMENTED"
 
 
 def test_permission_denied(limited):

@@ -161,7 +161,7 @@ def test_bad_arguments(shared_hub, identity_onnx, rest, status, words):
 
 def test_a_status_that_there_is_not(shared_hub):
     reply = shared_hub.get("/api/v1/tasks?status=done")
-    assert reply.status_code == 400 and "status is 'done', but must be queued, running, succeeded, failed or cancelled" in reply.json()["error"]
+    assert reply.status_code == 400 and "status is 'done', but must be queued, running, succeeded, failed, cancelled or expired" in reply.json()["error"]
 
 
 @pytest.mark.parametrize("task", ["0" * 32, "x", "A" * 32, "..", "%2e%2e", "0" * 33, "0" * 300, "%00", "'", "ü"])
