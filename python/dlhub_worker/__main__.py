@@ -13,12 +13,13 @@ def main(arguments=None):
     parser.add_argument("--inspect", action="store_true")
     parser.add_argument("--metadata", type=int, help="descriptor to read it from")
     parser.add_argument("--out", type=int, help="descriptor to write to")
+    parser.add_argument("--export", type=int, help="descriptor to write what the framework exports to, as a tar archive")
     given = parser.parse_args(arguments)
     faulthandler.enable(file=os.dup(2))
     if given.inspect:
         from .inspection import main as inspect
 
-        return inspect(given.model, given.metadata, given.out)
+        return inspect(given.model, given.metadata, given.out, given.export)
     from .serve import serve
 
     return serve(given.descriptor, given.model)

@@ -74,6 +74,19 @@ static enum err_code write_blobs(struct connection *connection, int64_t version,
 	return code == ERR_OK ? put_blobs(connection, version, files, err) : code;
 }
 
+/* Those of what was made for an engine besides: they stay as long as the version does. */
+static enum err_code write_derived_blobs(struct connection *connection, int64_t version, const char *serving, struct err *err)
+{
+	_cleanup_json_ json_t *json = json_loads(serving, 0, NULL);
+	json_t *engine;
+	size_t i;
+	enum err_code code = ERR_OK;
+	json_array_foreach (json_object_get(json, "engines"), i, engine)
+		if (code == ERR_OK)
+			code = put_blobs(connection, version, json_path(engine, "run.content"), err);
+	return code;
+}
+
 static enum err_code insert_version(struct connection *connection, int64_t servable, struct version_row *row,
 				    int64_t *ret_id, struct err *err)
 {
@@ -160,6 +173,8 @@ static enum err_code add(struct connection *connection, struct version_row *row,
 		code = revive_version(connection, servable, row, &version, err);
 	if (code == ERR_OK && !version)
 		code = insert_version(connection, servable, row, &version, err);
+	if (code == ERR_OK)
+		code = write_derived_blobs(connection, version, row->serving, err);
 	if (code == ERR_OK)
 		code = write_description(connection, version, row->description, row->publisher, err);
 	if (code == ERR_OK)

@@ -5,7 +5,8 @@
  * version's serving record:
  *   "engines": [{"engine", "state", "reason"?, "framework"?, "max_error"?, "ms_1"?, "ms_32"?, "batch"?, "run"?}]
  *   state  serves | equal (could serve) | different | cannot load | fails | too slow | skipped (why: reason)
- *   run    how it is run, of those that could: {"program", "environment"?, "files"?, "derived"?, "ports"?} */
+ *   run    how it is run, of those that could: {"program", "environment"?, "files"?, "derived"?, "content"?}
+ *          derived: the folder in DIR/derived/VERSION with what the framework exported for it; content: its files */
 #pragma once
 
 #include "base/json.h"

@@ -19,7 +19,8 @@
 
 static const struct step *const steps[] = { &step_unpack,    &step_inspect,	   &step_choose_environment,
 					    &step_install,   &step_read_lock, &step_inspect_python,
-					    &step_store,     &step_test,	   &step_publish };
+					    &step_unpack_export, &step_store, &step_test,
+					    &step_publish };
 
 /* --- what steps use --- */
 
@@ -268,6 +269,12 @@ void job_step_failed(struct job *job)
 {
 	if (job->publisher->ending)
 		return; /* perhaps only because of that: the next start tries again */
+	if (steps[job->step]->forgive && job->err.code != ERR_DEADLINE_EXCEEDED) {
+		steps[job->step]->forgive(job);
+		err_done(&job->err);
+		job_step_done(job);
+		return;
+	}
 	struct call *failed = NEW(struct call);
 	failed->job = job;
 	failed->work = work_failed;
@@ -318,6 +325,7 @@ void job_free(struct job *job)
 	json_decref(job->inspected);
 	json_decref(job->lock);
 	json_decref(job->files);
+	json_decref(job->exported);
 	err_done(&job->err);
 	if (job->log_fd >= 0)
 		close(job->log_fd);

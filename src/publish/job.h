@@ -26,6 +26,7 @@ struct job {
 	char environment[SHA256_HEX + 1]; /* "" where none is needed */
 	json_t *lock;			  /* the environment's resolved packages */
 	json_t *files;			  /* [{"path","bytes","sha256"}] */
+	json_t *exported;		  /* how the native worker runs what the framework exported; NULL: nothing */
 	struct version_row row;
 	/* trying the engines */
 	struct candidates candidates;

@@ -170,6 +170,7 @@ static enum err_code load_job(struct publisher *publisher, const struct task_row
 	_cleanup_json_ json_t *request = json_loads(row->request, 0, NULL);
 	_cleanup_free_ char *path = xasprintf("%s/metadata.json", job->folder), *logs = xasprintf("%s/logs", data);
 	_cleanup_free_ char *log_path = xasprintf("%s/%s.log", logs, row->id), *files = xasprintf("%s/files", job->folder);
+	_cleanup_free_ char *exported = xasprintf("%s/exported", job->folder);
 	_cleanup_free_ char *access = NULL;
 	struct buf text;
 	buf_init(&text, 64u << 20);
@@ -190,7 +191,11 @@ static enum err_code load_job(struct publisher *publisher, const struct task_row
 	if (code == ERR_OK)
 		code = fs_remove_tree(files, err);
 	if (code == ERR_OK)
+		code = fs_remove_tree(exported, err);
+	if (code == ERR_OK)
 		code = fs_mkdirs(files, err);
+	if (code == ERR_OK)
+		code = fs_mkdirs(exported, err);
 	if (code == ERR_OK)
 		code = fs_mkdirs(logs, err);
 	if (code == ERR_OK) {
@@ -376,21 +381,27 @@ static void remove_strays(struct publisher *publisher)
 	}
 }
 
+static void remove_trees_below(struct publisher *publisher, const char *folder, struct kept *kept)
+{
+	char **names = list_folder(publisher->parts.data, folder);
+	for (char **name = names; *name; name++) {
+		_cleanup_free_ char *path = xasprintf("%s/%s/%s", publisher->parts.data, folder, *name);
+		struct digest digest;
+		if (digest_parse(*name, strlen(*name), &digest) && !is_kept(kept, &digest))
+			remove_folder_tree(path);
+	}
+	free_names(names);
+}
+
 /* Trees of versions that were removed or never became visible: no publish is at work yet, and no worker needs them. */
 static void remove_trees(struct publisher *publisher)
 {
 	struct kept kept = { 0 };
-	char **names = list_folder(publisher->parts.data, "versions");
 	if (catalog_each_version(publisher->parts.catalog, keep, &kept, NULL) == ERR_OK) {
 		sort(&kept);
-		for (char **name = names; *name; name++) {
-			_cleanup_free_ char *folder = xasprintf("%s/versions/%s", publisher->parts.data, *name);
-			struct digest digest;
-			if (digest_parse(*name, strlen(*name), &digest) && !is_kept(&kept, &digest))
-				remove_folder_tree(folder);
-		}
+		remove_trees_below(publisher, "versions", &kept);
+		remove_trees_below(publisher, "derived", &kept);
 	}
-	free_names(names);
 	free(kept.items);
 }
 

@@ -15,10 +15,12 @@ struct step {
 	const char **(*environment)(void); /* of the program, returned owned; NULL: the usual one */
 	enum err_code (*work)(struct job *job, struct err *err);
 	void (*begin)(struct job *job);
+	/* Its failure does not fail the publish: notes what job->err says. NULL: it does. */
+	void (*forgive)(struct job *job);
 };
 
 /* steps_inspect.c */
-extern const struct step step_unpack, step_inspect, step_inspect_python;
+extern const struct step step_unpack, step_inspect, step_inspect_python, step_unpack_export;
 /* steps_environment.c */
 extern const struct step step_choose_environment, step_install, step_read_lock;
 /* store.c: files into blobs, the manifest, and the read-only tree that workers see */

@@ -3,22 +3,29 @@
 
 #include "base/alloc.h"
 
-static void command_unpack(struct job *job, const char **argv, char **owned)
+/* `archive` and `into` lie in the job's folder; `name` is what the archive is called. */
+static void command_unpack_into(struct job *job, const char *archive, const char *name, const char *into, const char **argv,
+				char **owned)
 {
 	const char *args[] = { own(owned, xasprintf("%s/dlhub-build", job->publisher->parts.programs)),
 			       "unpack",
 			       "--archive",
-			       own(owned, job_path(job, "upload")),
+			       own(owned, job_path(job, archive)),
 			       "--name",
-			       job->filename,
+			       name,
 			       "--into",
-			       own(owned, job_path(job, "files")),
+			       own(owned, job_path(job, into)),
 			       "--max-bytes",
 			       own_number(owned, settings_int(job_settings(job), SETTING_LIMITS_UNPACKED_BYTES)),
 			       "--max-files",
 			       own_number(owned, settings_int(job_settings(job), SETTING_LIMITS_UNPACKED_FILES)),
 			       NULL };
 	memcpy(argv, args, sizeof(args));
+}
+
+static void command_unpack(struct job *job, const char **argv, char **owned)
+{
+	command_unpack_into(job, "upload", job->filename, "files", argv, owned);
 }
 
 static void command_inspect(struct job *job, const char **argv, char **owned)
@@ -98,6 +105,8 @@ static void command_inspect_python(struct job *job, const char **argv, char **ow
 			       own(owned, job_path(job, "metadata.json")),
 			       "--out",
 			       own(owned, job_path(job, "inspect-python.json")),
+			       "--export",
+			       own(owned, job_path(job, "export.tar")),
 			       NULL };
 	memcpy(argv, args, sizeof(args));
 }
@@ -105,9 +114,26 @@ static void command_inspect_python(struct job *job, const char **argv, char **ow
 static enum err_code work_inspected_python(struct job *job, struct err *err)
 {
 	/* The servable's own code ran there and may have written what it likes: what decides how it is run is not its. */
-	static const char *const members[] = { "servable", "dlhub", "framework", "notes", "golden", NULL };
+	static const char *const members[] = { "servable", "dlhub", "framework", "notes", "golden", "export", NULL };
 	enum err_code code = merge_inspected(job, "inspect-python.json", members, err);
 	return code == ERR_OK ? check_servable(job, err) : code;
+}
+
+/* --- what the framework exported for other engines, which is as foreign as the model --- */
+
+static bool no_export(struct job *job)
+{
+	return !json_path(job->inspected, "export.files");
+}
+
+static void command_unpack_export(struct job *job, const char **argv, char **owned)
+{
+	command_unpack_into(job, "export.tar", "export.tar", "exported", argv, owned);
+}
+
+static void forgive_export(struct job *job)
+{
+	json_object_set_new(job->inspected, "export", json_pack("{s:s}", "reason", err_text(&job->err)));
 }
 
 const struct step step_unpack = { .stage = "unpacking", .progress = 0.05, .command = command_unpack };
@@ -117,3 +143,8 @@ const struct step step_inspect_python = { .stage = "inspecting in its environmen
 					  .skip = no_python_inspection,
 					  .command = command_inspect_python,
 					  .work = work_inspected_python };
+const struct step step_unpack_export = { .stage = "unpacking what its framework exports",
+					 .progress = 0.73,
+					 .skip = no_export,
+					 .command = command_unpack_export,
+					 .forgive = forgive_export };

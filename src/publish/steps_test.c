@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 
 #define ENGINE_BYTES 100 /* of what a worker says that it is */
+#define REASON_BYTES 1000 /* of why there is no export */
 
 static json_t *golden_of(struct job *job)
 {
@@ -30,10 +31,14 @@ static json_t *how_to_run(struct job *job, struct candidate *candidate)
 				   "it needs an environment of its own; publish with \"engines\": \"all\" to have it tried");
 		return NULL;
 	}
-	if (!engine->exported && native_reads_files(job))
-		return json_pack("{s:s, s:O?}", "program", engine->program, "files", files);
+	if (engine->exported ? job->exported != NULL : native_reads_files(job))
+		return engine->exported ? json_incref(job->exported) :
+					  json_pack("{s:s, s:O?}", "program", engine->program, "files", files);
 	const char *objection = json_path_string(job->inspected, "objection");
-	_cleanup_free_ char *why = objection ? xasprintf("the model %s", objection) : xstrdup("it cannot read the model's files");
+	const char *reason = json_path_string(job->inspected, "export.reason");
+	_cleanup_free_ char *why = objection ? xasprintf("the model %s", objection) :
+				   reason    ? xasprintf("%.*s", REASON_BYTES, reason) :
+					       xstrdup("it cannot read the model's files");
 	candidate_rule_out(candidate, CANDIDATE_CANNOT_LOAD, why);
 	return NULL;
 }

@@ -11,6 +11,7 @@
 struct walk {
 	struct job *job;
 	const char *root;
+	json_t *files; /* [{"path","bytes","sha256"}] of what was stored */
 };
 
 static enum err_code store_file(void *context, const char *relative, int64_t bytes, struct err *err)
@@ -25,25 +26,23 @@ static enum err_code store_file(void *context, const char *relative, int64_t byt
 		return err_wrap(err, "storing %s", relative);
 	digest_format(&digest, hex);
 	json_t *file = json_pack("{s:s, s:I, s:s}", "path", relative, "bytes", (json_int_t)stored, "sha256", hex);
-	return file && json_array_append_new(walk->job->files, file) == 0 ?
+	return file && json_array_append_new(walk->files, file) == 0 ?
 		       ERR_OK :
 		       err_set(err, ERR_INVALID_ARGUMENT, "a file's name is not UTF-8");
 }
 
-/* Hard links of the blobs under DIR/versions/DIGEST. A tree that is there is whole: it was renamed into place. */
-static enum err_code make_tree(struct job *job, const char *hex, struct err *err)
+/* Hard links of the files' blobs at `final`. A tree that is there is whole: it was renamed into place. */
+static enum err_code make_tree(struct job *job, const json_t *files, const char *final, struct err *err)
 {
-	const char *data = job->publisher->parts.data;
-	_cleanup_free_ char *final = xasprintf("%s/versions/%s", data, hex);
-	_cleanup_free_ char *draft = xasprintf("%s/tree", job->folder);
+	_cleanup_free_ char *draft = job_path(job, "tree"), *parent = xstrdup(final);
 	if (fs_exists(final))
 		return ERR_OK;
 	enum err_code code = fs_remove_tree(draft, err);
 	if (code == ERR_OK)
 		code = fs_mkdirs(draft, err);
-	json_t *file;
+	const json_t *file;
 	size_t i;
-	json_array_foreach(job->files, i, file) {
+	json_array_foreach(files, i, file) {
 		if (code != ERR_OK)
 			return code;
 		_cleanup_free_ char *path = xasprintf("%s/%s", draft, json_path_string(file, "path"));
@@ -58,21 +57,61 @@ static enum err_code make_tree(struct job *job, const char *hex, struct err *err
 	}
 	if (code != ERR_OK)
 		return code;
-	_cleanup_free_ char *parent = xasprintf("%s/versions", data);
+	*strrchr(parent, '/') = '\0';
 	code = fs_mkdirs(parent, err);
 	if (code != ERR_OK)
 		return code;
 	if (rename(draft, final) != 0 && errno != EEXIST && errno != ENOTEMPTY)
-		return err_errno(err, errno, "cannot put version %s in its place", hex);
+		return err_errno(err, errno, "cannot put %s in its place", final);
 	return fs_sync_dir(parent, err);
+}
+
+static bool has_file(const json_t *files, const char *path)
+{
+	const json_t *file;
+	size_t i;
+	json_array_foreach(files, i, file)
+		if (strcmp(json_path_string(file, "path"), path) == 0)
+			return true;
+	return false;
+}
+
+/* What the framework exported, beside the version and under its own digest: another export of the same version may differ.
+ * job->exported is how the native worker runs it (publish/engines.h, "run"). */
+static enum err_code store_export(struct job *job, struct err *err)
+{
+	if (!json_path(job->inspected, "export.files"))
+		return ERR_OK;
+	_cleanup_free_ char *root = job_path(job, "exported");
+	_cleanup_json_ json_t *content = json_array();
+	struct walk walk = { job, root, content };
+	enum err_code code = fs_each_file(root, store_file, &walk, err);
+	if (code != ERR_OK)
+		return code;
+	json_t *files = has_file(content, "model.onnx")	    ? json_pack("{s:s}", "model", "model.onnx") :
+			has_file(content, "saved_model.pb") ? json_pack("{s:[s]}", "other", "saved_model.pb") :
+							      NULL;
+	if (!files) {
+		json_object_set_new(job->inspected, "export", json_pack("{s:s}", "reason", "its framework exported no model"));
+		return ERR_OK;
+	}
+	_cleanup_free_ char *text = json_canonical(content);
+	struct digest digest;
+	char hex[SHA256_HEX + 1];
+	sha256(text, strlen(text), &digest);
+	digest_format(&digest, hex);
+	json_decref(job->exported);
+	job->exported = json_pack("{s:s, s:s, s:o, s:O}", "program", "native", "derived", hex, "files", files, "content", content);
+	_cleanup_free_ char *final = xasprintf("%s/derived/%s/%s", job->publisher->parts.data, job->row.digest, hex);
+	return make_tree(job, content, final, err);
 }
 
 static enum err_code store_version(struct job *job, struct err *err)
 {
 	_cleanup_free_ char *root = xasprintf("%s/files", job->folder);
-	struct walk walk = { job, root };
 	json_decref(job->files);
 	job->files = json_array();
+	struct walk walk = { job, root, job->files };
 	enum err_code code = fs_each_file(root, store_file, &walk, err);
 	if (code != ERR_OK)
 		return code;
@@ -99,7 +138,10 @@ static enum err_code store_version(struct job *job, struct err *err)
 	sha256(row->manifest, strlen(row->manifest), &digest);
 	digest_format(&digest, row->digest);
 	code = access_list_parse(row->owner, access, &row->access, err);
-	return code == ERR_OK ? make_tree(job, row->digest, err) : code;
+	_cleanup_free_ char *final = xasprintf("%s/versions/%s", job->publisher->parts.data, row->digest);
+	if (code == ERR_OK)
+		code = make_tree(job, job->files, final, err);
+	return code == ERR_OK ? store_export(job, err) : code;
 }
 
 const struct step step_store = { .stage = "storing", .progress = 0.75, .work = store_version };

@@ -3,6 +3,8 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 
+#include <math.h>
+
 #define MANY_ROWS 7
 #define FEW_ROWS 3   /* where a run takes long */
 #define WIDE_ROWS 32
@@ -140,7 +142,9 @@ static enum err_code compare_with_referee(struct trial *trial, const struct run 
 	_cleanup_free_ char *words = xasprintf("comes from %s", trial->referee_name);
 	struct tensor_comparison comparison = trial->plan->tolerance;
 	comparison.words = words;
-	return tensors_compare(&comparison, run->outputs, theirs->outputs, theirs->count, err);
+	enum err_code code = tensors_compare(&comparison, run->outputs, theirs->outputs, theirs->count, err);
+	trial->max_error = fmax(trial->max_error, comparison.max_error);
+	return code;
 }
 
 /* --- one phase after the other: each looks at a run's end and returns false where the trial ends with it --- */
@@ -158,11 +162,13 @@ static bool after_golden(struct trial *trial, struct run *run)
 						"--example-input FILE (.json or .npy), or \"golden\" in the metadata");
 		return false;
 	}
-	if (golden_compare(document, run, depth, &trial->max_error, &trial->err) != ERR_OK)
+	double error;
+	if (golden_compare(document, run, depth, &error, &trial->err) != ERR_OK)
 		return false;
+	trial->max_error = error;
 	if (trial->referee && compare_with_referee(trial, run, &trial->referee->golden, &trial->err) != ERR_OK)
 		return false;
-	trial->record = golden_record(document, run, trial->max_error);
+	trial->record = golden_record(document, run, error);
 	(void)!keep(trial, run, &trial->golden);
 	if (!plan->made)
 		make_samples(plan, run->run_ns);

@@ -60,7 +60,7 @@ struct trial {
 	/* outcome */
 	struct err err;	  /* ERR_OK: it is equal */
 	bool loaded;
-	double max_error; /* from what was recorded */
+	double max_error; /* from what was recorded, and from what the framework gave */
 	json_t *record;	  /* owned; of the golden test */
 	char *ready;	  /* owned; what its worker said when it had loaded; NULL: nothing */
 	double ms_1, ms_32; /* of a usual run; 0: not measured */

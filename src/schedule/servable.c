@@ -7,7 +7,7 @@
 static json_t *serving_in_force(json_t *serving, const char *pinned)
 {
 	static const char *const described[] = { "engine", "framework", "batch" };
-	static const char *const run[] = { "program", "environment", "files", "derived", "ports" };
+	static const char *const run[] = { "program", "environment", "files", "derived", "content" };
 	json_t *copy = json_copy(serving), *engine, *how;
 	size_t i;
 	json_array_foreach(json_object_get(serving, "engines"), i, engine) {
@@ -29,15 +29,13 @@ static json_t *serving_in_force(json_t *serving, const char *pinned)
 static char *load_document(const struct version_row *row, const char *directory, json_t *servable, json_t *serving,
 			   int64_t threads)
 {
-	json_t *files = json_object_get(serving, "files"), *ports = json_object_get(serving, "ports");
+	json_t *files = json_object_get(serving, "files");
 	_cleanup_json_ json_t *load =
 		json_pack("{s:i, s:s, s:s, s:s*, s:s*, s:O, s:{s:O?}, s:i}", "frame_version", (int)FRAME_VERSION, "digest",
 			  row->digest, "directory", directory, "type", json_path_string(servable, "type"), "shim",
 			  json_path_string(servable, "shim"), "servable", servable, "dlhub", "files", files, "threads", (int)threads);
 	if (!load)
 		abort();
-	if (ports)
-		json_object_set(load, "ports", ports);
 	return json_canonical(load);
 }
 

@@ -21,12 +21,14 @@
 #define PATHS_MAX 4
 #define ARGUMENTS_MAX_PYTHON 24
 #define ERROR_LINE_MAX 65536
+#define EXPORT_BYTES (4ll << 30) /* largest export where memory has no limit */
 #define PYTHON_DEFAULT "/usr/bin/python3"
 
 static const char usage[] =
 	"usage: dlhub-worker-python --model DIR [--environment DIR] [--python FILE] --memory BYTES [--output-bytes BYTES]\n"
 	"                           [--network]\n"
 	"       dlhub-worker-python --inspect --model DIR [--environment DIR] [--python FILE] --metadata FILE --out FILE\n"
+	"                           [--export FILE]\n"
 	"\n"
 	"The first form serves the servable in DIR; dlhubd starts it, with a Unix stream socket as descriptor 3 that\n"
 	"speaks the frames of api/worker-frames.md. The second writes what the servable is, as JSON.\n"
@@ -35,6 +37,7 @@ static const char usage[] =
 	"  --python FILE      the interpreter where there is no environment (" PYTHON_DEFAULT ")\n"
 	"  --memory BYTES     how much private memory it may use (0: no limit)\n"
 	"  --output-bytes BYTES  largest output that a run may have\n"
+	"  --export FILE      write to it, as a tar archive, what the framework can export for other engines\n"
 	"  --network          leave the network reachable\n";
 
 /* Runs the package without -m, whose search path an isolated interpreter cannot be given. */
@@ -54,7 +57,7 @@ static char *const environment[] = {
 };
 
 struct arguments {
-	const char *model, *environment, *python, *metadata, *out;
+	const char *model, *environment, *python, *metadata, *out, *export;
 	int64_t memory_bytes, output_bytes;
 	bool network, inspect;
 };
@@ -64,6 +67,7 @@ static const struct option options[] = {
 	{ "python", required_argument, NULL, 'p' },   { "memory", required_argument, NULL, 'b' },
 	{ "network", no_argument, NULL, 'n' },	      { "inspect", no_argument, NULL, 'i' },
 	{ "metadata", required_argument, NULL, 'd' }, { "out", required_argument, NULL, 'o' },
+	{ "export", required_argument, NULL, 'x' },
 	{ "help", no_argument, NULL, 'h' },	      { "output-bytes", required_argument, NULL, 's' },
 	{ 0 },
 };
@@ -85,6 +89,9 @@ static bool take_argument(int c, struct arguments *ret)
 		return true;
 	case 'o':
 		ret->out = optarg;
+		return true;
+	case 'x':
+		ret->export = optarg;
 		return true;
 	case 'n':
 		ret->network = true;
@@ -179,18 +186,22 @@ struct launch {
 	char *model, *environment, *packages, *home; /* owned; outside paths */
 	char *python; /* owned */
 	const char *model_inside;
-	int metadata_fd, out_fd; /* -1: none */
+	int metadata_fd, out_fd, export_fd; /* -1: none */
 	struct sandbox_path paths[PATHS_MAX];
 };
 
 static enum err_code open_documents(const struct arguments *arguments, struct launch *launch, struct err *err)
 {
-	launch->metadata_fd = launch->out_fd = -1;
+	launch->metadata_fd = launch->out_fd = launch->export_fd = -1;
 	if (!arguments->inspect)
 		return ERR_OK;
 	launch->metadata_fd = open(arguments->metadata, O_RDONLY);
 	if (launch->metadata_fd < 0)
 		return err_errno(err, errno, "--metadata %s", arguments->metadata);
+	if (arguments->export)
+		launch->export_fd = open(arguments->export, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	if (arguments->export && launch->export_fd < 0)
+		return err_errno(err, errno, "--export %s", arguments->export);
 	launch->out_fd = open(arguments->out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	return launch->out_fd >= 0 ? ERR_OK : err_errno(err, errno, "--out %s", arguments->out);
 }
@@ -224,12 +235,15 @@ static enum err_code enter_sandbox(const struct arguments *arguments, struct lau
 		launch->paths[count++] = (struct sandbox_path){ .outside = launch->environment, .executable = true };
 	if (launch->home)
 		launch->paths[count++] = (struct sandbox_path){ .outside = launch->home, .executable = true };
+	/* It is made in /tmp, which is memory, and written as one file: both have an end. */
+	int64_t export_bytes = arguments->export ? arguments->memory_bytes ?: EXPORT_BYTES : 0;
 	struct sandbox_options sandbox = {
 		.paths = launch->paths,
 		.path_count = count,
 		.memory_bytes = arguments->memory_bytes,
 		/* a slab is a file to the kernel */
-		.file_bytes = MAX(LOOP_SLABS_DEFAULT, slab_size_for(arguments->output_bytes)),
+		.file_bytes = MAX(MAX(LOOP_SLABS_DEFAULT, slab_size_for(arguments->output_bytes)), export_bytes),
+		.tmp_bytes = export_bytes,
 		.network = arguments->network,
 	};
 	enum err_code code = sandbox_enter(&sandbox, &parts, err);
@@ -257,7 +271,7 @@ static enum err_code become_python(const struct arguments *arguments, const stru
 	const char *argv[ARGUMENTS_MAX_PYTHON];
 	size_t n = 0;
 	_cleanup_free_ char *metadata = xasprintf("%d", launch->metadata_fd);
-	_cleanup_free_ char *out = xasprintf("%d", launch->out_fd);
+	_cleanup_free_ char *out = xasprintf("%d", launch->out_fd), *export = xasprintf("%d", launch->export_fd);
 
 	argv[n++] = launch->python;
 	argv[n++] = "-I"; /* no user's packages, no PYTHON* variables, no working folder on the path */
@@ -274,6 +288,10 @@ static enum err_code become_python(const struct arguments *arguments, const stru
 		argv[n++] = metadata;
 		argv[n++] = "--out";
 		argv[n++] = out;
+		if (launch->export_fd >= 0) {
+			argv[n++] = "--export";
+			argv[n++] = export;
+		}
 	}
 	argv[n] = NULL;
 	execve(launch->python, (char *const *)argv, make_environment());

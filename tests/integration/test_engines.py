@@ -1,9 +1,12 @@
 """Engines: each that could serve a model is tried when it is published; the fastest with the right answers serves."""
+import subprocess
+import tarfile
+
 import numpy
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from support import document
+from support import document, wait_for
 
 
 def graph(nodes, input_shape, output_shape, weights=(), kind=TensorProto.FLOAT, opset=17):
@@ -129,3 +132,61 @@ def test_a_function_has_one_engine_and_its_rows_are_tried(shared_hub):
         record, engines = serving(shared_hub, name)
         assert list(engines) == ["python"] and engines["python"]["state"] == "serves"
         assert record["batch"]["proved"] is proved, record
+
+
+def has_torch():
+    return not subprocess.run(["/usr/bin/python3", "-c", "import torch"], capture_output=True).returncode
+
+
+@pytest.mark.skipif(not has_torch(), reason="python3-torch is not installed")
+def test_torch_is_exported_and_served_by_the_faster_engine(hub, tmp_path):
+    subprocess.run(["/usr/bin/python3", "-c", "import sys, torch\ntorch.manual_seed(0)\n"
+                    "net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2)).eval()\n"
+                    "torch.jit.script(net).save(sys.argv[1])\n"
+                    "print(net(torch.ones(1, 3)).tolist())", tmp_path / "net.pt"], check=True)
+    task = hub.publish(document("net"), (tmp_path / "net.pt").read_bytes(), "net.pt")
+    assert task["status"] == "succeeded", task
+    record, engines = serving(hub, "net")
+    assert {row["state"] for row in engines.values()} == {"serves", "equal"} and record["batch"]["proved"]
+    x = [[1.0, 2.0, 3.0], [0.5, -1.0, 2.0]]
+    answers = {}
+    for engine in engines:
+        wish = {**document("net")["dlhub"], "serving": {"engine": engine}}
+        assert hub.request("PATCH", "/api/v1/servables/admin/net", json={"dlhub": wish}).status_code == 200
+        assert platform(hub, "net") == f"dlhub_{engine}"
+        answers[engine] = run(hub, "net", x)
+    numpy.testing.assert_allclose(answers["openvino"], answers["pytorch"], rtol=1e-4, atol=1e-5)
+
+    # What was exported lasts as long as the version, also where the hub starts anew and sweeps.
+    derived = hub.data / "derived"
+    folder, = derived.iterdir()
+    hub.stop()
+    hub.start()
+    assert run(hub, "net", x) == answers[list(engines)[-1]]
+    wish = {**document("net")["dlhub"], "serving": {"engine": "openvino"}}
+    assert hub.request("PATCH", "/api/v1/servables/admin/net", json={"dlhub": wish}).status_code == 200
+    assert run(hub, "net", x) == answers["openvino"]
+    assert hub.request("DELETE", "/api/v1/servables/admin/net").status_code == 204
+    hub.stop()
+    hub.start()
+    wait_for(lambda: not folder.exists(), what="the sweep of what was exported")
+
+
+@pytest.mark.skipif(not has_torch(), reason="python3-torch is not installed")
+def test_a_model_that_cannot_be_exported_is_served_by_its_framework(hub, tmp_path):
+    """A loop whose number of turns depends on the values: what is traced of it holds for other rows no more."""
+    (tmp_path / "halves.py").write_text(
+        "import torch\nclass Halves(torch.nn.Module):\n    def forward(self, x):\n"
+        "        return torch.stack([row / 2 if bool(row.sum() > 1) else row * 3 for row in x])\n")
+    subprocess.run(["/usr/bin/python3", "-c", "import torch, halves\ntorch.save(halves.Halves(), 'halves.pt')"], check=True,
+                   cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    with tarfile.open(tmp_path / "halves.tar", "w") as archive:
+        for name in ("halves.py", "halves.pt"):
+            archive.add(tmp_path / name, name)
+    floats = {"type": "ndarray", "shape": [None, 2], "item_type": {"type": "float", "dtype": "FP32"}}
+    task = hub.publish({**document("halves"), "servable": {"type": "Torch Model", "shim": "pytorch.TorchServable", "methods": {
+        "run": {"input": floats, "output": floats}}}}, (tmp_path / "halves.tar").read_bytes(), "halves.tar")
+    assert task["status"] == "succeeded" and task["result"]["engine"] == "pytorch", task
+    engines = serving(hub, "halves")[1]
+    assert engines["openvino"]["state"] in ("different", "fails", "cannot load") and engines["openvino"]["reason"]
+    assert run(hub, "halves", [[4, 4], [0, 0.5], [2, 2]]) == [[2, 2], [0, 1.5], [1, 1]]

@@ -5,6 +5,7 @@ TensorFlow comes from its wheel, PyTorch from Debian's python3-torch (skipped wh
 import json
 import os
 import subprocess
+import tarfile
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def torch_models(tmp_path_factory):
 def inspected(tmp_path):
     """Inspects copies of some files, and gives the LOAD document that publishing would make of it."""
 
-    def run(folder, *names, metadata=None, environment=None):
+    def run(folder, *names, metadata=None, environment=None, export=None):
         model = tmp_path / "inspected"
         model.mkdir()
         for name in names:
@@ -93,6 +94,7 @@ def inspected(tmp_path):
             out,
         ]
         command += ["--environment", environment] if environment else []
+        command += ["--export", export] if export else []
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return {**json.loads(out.read_text()), "folder": model}
@@ -140,6 +142,36 @@ def test_saved_model(worker, inspected, heavy_environment, keras_models):
     assert found["servable"]["methods"]["run"]["input"]["shape"] == [None, 8, 8, 1]
     (got,) = serve(worker, found, heavy_environment).run_arrays(np.load(keras_models / "x.npy"))
     np.testing.assert_allclose(got, np.load(keras_models / "y.npy"), atol=1e-5)
+
+
+def test_what_keras_exports(inspected, heavy_environment, keras_models, tmp_path):
+    found = inspected(keras_models, "two.keras", environment=heavy_environment, export=tmp_path / "export.tar")
+    assert found["export"] == {"files": {"other": ["saved_model.pb"]}}
+    with tarfile.open(tmp_path / "export.tar") as archive:
+        archive.extractall(tmp_path / "export")
+    shown = in_environment(heavy_environment, "import sys, tensorflow as tf\n"
+                           "run = tf.saved_model.load(sys.argv[1]).signatures['serving_default']\n"
+                           "print(sorted(run.structured_input_signature[1]), sorted(run.structured_outputs))", tmp_path / "export")
+    assert shown.strip() == "['a', 'b'] ['p', 'q']"
+
+
+def test_what_torch_exports(inspected, torch_models, tmp_path):
+    import onnx
+
+    found = inspected(torch_models, "script.pt", export=tmp_path / "export.tar")
+    assert found["export"] == {"files": {"model": "model.onnx"}}
+    with tarfile.open(tmp_path / "export.tar") as archive:
+        model = onnx.load_model_from_string(archive.extractfile("./model.onnx").read())
+    shape = [axis.dim_value or axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim]
+    assert model.graph.input[0].name == "input" and shape == ["input_0", 3, "input_2", "input_3"]
+    assert [one.name for one in model.graph.output] == ["output"]
+
+
+def test_what_cannot_be_exported_says_why(inspected, torch_models, tmp_path):
+    method = {"input": {"type": "ndarray", "shape": "Any"}, "output": {"type": "ndarray", "shape": "Any"}}
+    metadata = {"servable": {"type": "Torch Model", "methods": {"run": method}}}
+    found = inspected(torch_models, "script.pt", metadata=metadata, export=tmp_path / "export.tar")
+    assert "give an example input" in found["export"]["reason"]
 
 
 @pytest.mark.parametrize("name", ["script.pt", "whole.pt"])

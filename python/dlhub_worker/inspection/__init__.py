@@ -11,13 +11,15 @@ import traceback
 
 from .. import shims
 from ..errors import EXIT_CODES, BadServable, WorkerError, report
-from . import guess
+from . import export, guess
 
 SUMMARY_MAX = 10000
 
 
 class Inspected:
     """What an inspector found."""
+
+    servable = None  # the loaded servable, where the framework has an exporter
 
     def __init__(self, methods, model_type=None, summary=None, options=None, notes=(), golden=None):
         self.methods = methods
@@ -58,8 +60,9 @@ def _merge_methods(given, found):
     return {**{name: method for name, method in found.items() if name not in merged}, **merged}
 
 
-def inspect(directory, metadata):
-    """The inspection of the servable in `directory`, as a dict."""
+def inspect(directory, metadata, export_to=None):
+    """The inspection of the servable in `directory`, as a dict. What the framework can export goes to the
+    descriptor `export_to`."""
     given = dict(metadata.get("servable") or {})
     files = guess.files(directory, (metadata.get("dlhub") or {}).get("files"))
     kind = given.get("type") or guess.servable_type(files)
@@ -86,6 +89,9 @@ def inspect(directory, metadata):
     }
     if found.golden:
         document["golden"] = found.golden
+    if export_to and found.servable:
+        request = (metadata.get("golden") or found.golden or {}).get("request")
+        document["export"] = export.export(found.servable, servable, request, export_to)
     return document
 
 
@@ -93,7 +99,7 @@ def cut(text):
     return text if len(text) <= SUMMARY_MAX else text[:SUMMARY_MAX] + "<<TRUNCATED>>"
 
 
-def main(directory, metadata_fd, out_fd):
+def main(directory, metadata_fd, out_fd, export_to=None):
     """Reads the metadata from one descriptor and writes the document to the other. An error is one line of JSON on
     stdout; what the servable prints goes to stderr, which is the build log."""
     answer = os.dup(1)
@@ -103,7 +109,7 @@ def main(directory, metadata_fd, out_fd):
             metadata = json.load(file)
         sys.path.insert(0, directory)
         os.chdir(directory)
-        document = inspect(directory, metadata)
+        document = inspect(directory, metadata, export_to)
         with open(out_fd, "w", encoding="utf-8") as file:
             json.dump(document, file)
         return 0

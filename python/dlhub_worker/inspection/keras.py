@@ -47,5 +47,5 @@ def inspect(document, directory):
         "method_details": {"method_name": "predict"},
     }
     inspected = Inspected({"run": run}, "Deep NN", "\n".join(lines))
-    inspected.framework = servable.framework
+    inspected.framework, inspected.servable = servable.framework, servable
     return inspected

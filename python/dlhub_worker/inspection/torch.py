@@ -156,5 +156,5 @@ def inspect(document, directory):
         str(model) if not isinstance(model, torch.jit.ScriptModule) else f"{model.original_name} (TorchScript)\n{model}"
     )
     inspected = Inspected({"run": run}, "Deep NN", summary, notes=notes, golden=golden)
-    inspected.framework = servable.framework
+    inspected.framework, inspected.servable = servable.framework, servable
     return inspected
