@@ -1,0 +1,498 @@
+#include "site/link.h"
+
+#include "base/alloc.h"
+
+#include <assert.h>
+
+#define MESSAGE_BYTES (512u << 10) /* of one message, a part besides */
+#define TURN_BYTES (1u << 20)	   /* sent in one turn of the loop */
+#define CONTROL_BYTES (256u << 10) /* of notes that wait for nothing; HELLO and WELCOME are the longest */
+#define RTT_SAMPLES 8
+#define SEGMENTS_MAX 32 /* pieces of memory that one part is put together of */
+
+/* A long note on its way out. */
+struct way_out {
+	struct way_out *next;
+	uint64_t id;
+	struct site_header note;
+	struct buf head; /* header and the begin of the body */
+	struct segment {
+		const uint8_t *data; /* borrowed, or `owned` */
+		uint8_t *owned;
+		size_t offset, len; /* in the note */
+	} *segments;
+	size_t count;
+	size_t total, sent;
+};
+
+/* A long note on its way in. */
+struct way_in {
+	struct way_in *next;
+	uint64_t id;
+	uint8_t *data;
+	size_t total, have;
+};
+
+struct link {
+	struct link_options options;
+	struct hook *hook;
+	bool dirty, gone;
+	struct buf control; /* notes that do not wait for credit */
+	struct buf out;
+	size_t out_at; /* what is sent of it */
+	struct way_out *ways;
+	uint64_t last_way;
+	size_t under_way; /* bytes sent for which no credit has come back */
+	struct way_in *incoming;
+	uint8_t *assembled; /* the note that on_note sees, where it came in parts */
+	size_t taken;	    /* bytes for which no credit was given yet */
+	int64_t heard_ns;
+	int64_t rtt_ns[RTT_SAMPLES];
+	size_t rtt_count;
+};
+
+/* --- sending --- */
+
+static void mark_dirty(struct link *link)
+{
+	link->dirty = true;
+	hook_no_wait(link->hook, true);
+}
+
+/* One note for each that came, or for each tick; what is too much of a turn is left out. */
+static void send_control(struct link *link, enum site_note type, uint64_t id)
+{
+	if (site_encode(&link->control, &(struct site_header){ .type = (uint16_t)type, .id = id }, NULL))
+		mark_dirty(link);
+}
+
+static void way_free(struct way_out *way)
+{
+	for (size_t i = 0; i < way->count; i++)
+		free(way->segments[i].owned);
+	free(way->segments);
+	buf_done(&way->head);
+	free(way);
+}
+
+static struct way_out *way_add(struct link *link)
+{
+	struct way_out *way = NEW(struct way_out);
+	way->id = ++link->last_way;
+	buf_init(&way->head, (size_t)FRAME_LENGTH_MAX * 2);
+	struct way_out **at = &link->ways;
+	while (*at)
+		at = &(*at)->next;
+	*at = way;
+	mark_dirty(link);
+	return way;
+}
+
+static void way_begin(struct way_out *way)
+{
+	memcpy(&way->note, way->head.data, sizeof(way->note));
+	way->total = sizeof(way->note) + way->note.length;
+}
+
+enum err_code link_send(struct link *link, const struct site_header *header, const void *body, struct err *err)
+{
+	if (header->length > SITE_NOTE_BYTES) {
+		struct way_out *way = way_add(link);
+		if (!site_encode(&way->head, header, body))
+			abort(); /* SITE_TEXT_BYTES is far below its ceiling */
+		way_begin(way);
+		return ERR_OK;
+	}
+	struct buf *out = site_note_is_data(header->type) ? &link->out : &link->control;
+	if (!site_encode(out, header, body))
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "too much waits to be sent there");
+	mark_dirty(link);
+	return ERR_OK;
+}
+
+enum err_code link_send_run(struct link *link, const struct site_header *header, const struct frame_header *frame,
+			    const struct run_frame *run, struct err *err)
+{
+	static struct site_large large[FRAME_TENSORS_MAX]; /* of the loop's thread, for the time of this call */
+	struct buf head;
+	size_t count, start = link->out.len;
+	size_t inline_bytes = 0;
+	for (size_t i = 0; i < run->count; i++)
+		inline_bytes += MIN(run->tensors[i].len, SITE_NOTE_BYTES + 1u);
+	if (inline_bytes <= SITE_NOTE_BYTES) {
+		enum err_code code = site_encode_run(&link->out, header, frame, run, large, &count, err);
+		if (code != ERR_OK)
+			return code;
+		struct site_header full;
+		memcpy(&full, link->out.data + start, sizeof(full));
+		if (full.length <= SITE_PART_BYTES) {
+			mark_dirty(link);
+			return ERR_OK;
+		}
+		link->out.len = start; /* its parameters are what is long */
+	}
+	buf_init(&head, (size_t)FRAME_LENGTH_MAX * 2);
+	enum err_code code = site_encode_run(&head, header, frame, run, large, &count, err);
+	if (code != ERR_OK) {
+		buf_done(&head);
+		return code;
+	}
+	struct way_out *way = way_add(link);
+	way->head = head;
+	way->segments = xcalloc(count + 1, sizeof(*way->segments));
+	way_begin(way);
+	for (size_t i = 0; i < count; i++) {
+		const struct tensor *tensor = &run->tensors[large[i].tensor];
+		struct segment *segment = &way->segments[way->count++];
+		*segment = (struct segment){ tensor->data, NULL, sizeof(way->note) + large[i].offset, tensor->len };
+		if (tensor->data)
+			continue;
+		segment->data = segment->owned = malloc(tensor->len);
+		if (!segment->owned) {
+			(void)link_take_back(link, header->type, header->worker, header->id);
+			return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for a batch of %zu bytes", tensor->len);
+		}
+		run->fill(run->context, large[i].tensor, segment->owned);
+	}
+	return ERR_OK;
+}
+
+bool link_take_back(struct link *link, enum site_note type, uint32_t worker, uint64_t id)
+{
+	for (struct way_out **at = &link->ways; *at; at = &(*at)->next) {
+		struct way_out *way = *at;
+		if (way->note.type != type || way->note.worker != worker || way->note.id != id)
+			continue;
+		if (way->sent)
+			send_control(link, SITE_DROP, way->id);
+		*at = way->next;
+		way_free(way);
+		return true;
+	}
+	return false;
+}
+
+/* The short notes that fit a message and the credit; *ret_iov is set where there are any. */
+static size_t take_notes(struct link *link, struct iovec *ret_iov)
+{
+	size_t most = MIN(MESSAGE_BYTES, LINK_WINDOW_BYTES - MIN(link->under_way, LINK_WINDOW_BYTES));
+	size_t left = link->out.len - link->out_at, len = left <= most ? left : 0;
+	uint8_t *start = (uint8_t *)link->out.data + link->out_at;
+	struct site_header header;
+	for (size_t next = 0; left > most && next <= most; next = len + sizeof(header) + header.length) {
+		len = next;
+		memcpy(&header, start + len, sizeof(header));
+	}
+	*ret_iov = (struct iovec){ start, len };
+	return len;
+}
+
+static void add_segment(struct iovec *iov, size_t *count, const uint8_t *data, size_t len)
+{
+	iov[(*count)++] = (struct iovec){ (void *)data, len };
+}
+
+/* The next part of a long note, from `from` on: as much as there is room for in SEGMENTS_MAX entries. */
+static size_t take_part(const struct way_out *way, struct iovec *iov, size_t *count)
+{
+	static const uint8_t zeros[FRAME_DATA_ALIGN];
+	size_t at = way->sent, until = MIN(way->total, at + SITE_PART_BYTES), used = 0;
+	if (at < way->head.len) {
+		size_t len = MIN(until, way->head.len) - at;
+		add_segment(iov, count, (uint8_t *)way->head.data + at, len);
+		at += len;
+		used++;
+	}
+	for (size_t i = 0; i < way->count && at < until && used + 2 <= SEGMENTS_MAX; i++) {
+		const struct segment *segment = &way->segments[i];
+		if (segment->offset + segment->len <= at)
+			continue;
+		if (segment->offset > at) {
+			size_t gap = MIN(segment->offset, until) - at;
+			add_segment(iov, count, zeros, gap);
+			at += gap;
+			used++;
+		}
+		size_t len = MIN(until, segment->offset + segment->len) - at;
+		if (len)
+			add_segment(iov, count, segment->data + (at - segment->offset), len);
+		at += len;
+		used++;
+	}
+	return at - way->sent;
+}
+
+/* The first way has sent a part: it ends, or others come first. */
+static void turn_ways(struct link *link)
+{
+	struct way_out *way = link->ways;
+	link->ways = way->next;
+	if (way->sent == way->total) {
+		way_free(way);
+		return;
+	}
+	struct way_out **at = &link->ways;
+	for (size_t i = 1; i < LINK_WAYS_MAX && *at; i++)
+		at = &(*at)->next;
+	way->next = *at;
+	*at = way;
+}
+
+/* One message. Returns its bytes; 0: there is nothing to send, or no credit for it. */
+static size_t send_message(struct link *link)
+{
+	struct iovec iov[SEGMENTS_MAX + 4];
+	struct {
+		struct site_header header;
+		struct site_part part;
+	} lead;
+	size_t count = 0, part_len = 0;
+	if (link->taken >= LINK_WINDOW_BYTES / 4 &&
+	    site_encode(&link->control, &(struct site_header){ .type = SITE_CREDIT, .id = link->taken }, NULL))
+		link->taken = 0;
+	if (link->control.len)
+		add_segment(iov, &count, (uint8_t *)link->control.data, link->control.len);
+	size_t notes = take_notes(link, &iov[count]);
+	count += notes > 0;
+	bool any_left = notes < link->out.len - link->out_at;
+	if (link->ways && !any_left && link->under_way + notes + sizeof(lead) + SITE_PART_BYTES <= LINK_WINDOW_BYTES) {
+		struct way_out *way = link->ways;
+		size_t lead_at = count++;
+		part_len = take_part(way, iov, &count);
+		iov[lead_at] = (struct iovec){ &lead, sizeof(lead) };
+		lead.header = (struct site_header){ .length = sizeof(lead.part) + part_len, .id = way->id, .type = SITE_PART };
+		lead.part = (struct site_part){ way->total, way->sent };
+	}
+	if (!count)
+		return 0;
+	size_t data = notes + (part_len ? sizeof(lead) + part_len : 0);
+	size_t all = link->control.len + data;
+	if (!link->options.send(link->options.context, iov, count)) {
+		link->gone = true;
+		return 0;
+	}
+	buf_clear(&link->control);
+	link->out_at += notes;
+	if (link->out_at == link->out.len) {
+		buf_clear(&link->out);
+		link->out_at = 0;
+	}
+	link->under_way += data;
+	if (part_len) {
+		link->ways->sent += part_len;
+		turn_ways(link);
+	}
+	return all;
+}
+
+static void on_before_wait(void *context)
+{
+	struct link *link = context;
+	if (!link->dirty)
+		return;
+	size_t sent = 0, len = 1;
+	while (!link->gone && sent < TURN_BYTES && (len = send_message(link)) > 0)
+		sent += len;
+	link->dirty = !link->gone && len > 0; /* enough for this turn */
+	hook_no_wait(link->hook, link->dirty);
+	if (link->out_at > LINK_WINDOW_BYTES) {
+		buf_consume(&link->out, link->out_at);
+		link->out_at = 0;
+	}
+}
+
+void link_ping(struct link *link)
+{
+	send_control(link, SITE_PING, (uint64_t)loop_now_ns(link->options.loop));
+}
+
+/* --- receiving --- */
+
+static enum err_code broke(struct err *err, const char *how)
+{
+	return err_set(err, ERR_INVALID_ARGUMENT, "broke the protocol: %s", how);
+}
+
+static void way_in_free(struct way_in *way)
+{
+	free(way->data);
+	free(way);
+}
+
+static struct way_in **find_way(struct link *link, uint64_t id)
+{
+	struct way_in **at = &link->incoming;
+	while (*at && (*at)->id != id)
+		at = &(*at)->next;
+	return at;
+}
+
+static enum err_code new_way(struct link *link, uint64_t id, const struct site_part *part, struct err *err)
+{
+	size_t open = 0;
+	for (struct way_in *way = link->incoming; way; way = way->next)
+		open++;
+	if (open >= LINK_WAYS_MAX || part->offset != 0)
+		return broke(err, "a part of a note that has not begun");
+	if (part->total < sizeof(struct site_header) || part->total > link->options.most_bytes)
+		return err_set(err, ERR_INVALID_ARGUMENT, "broke the protocol: a note of %llu bytes, and it may have %zu",
+			       (unsigned long long)part->total, link->options.most_bytes);
+	uint8_t *data = malloc(part->total);
+	if (!data)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for a note of %llu bytes", (unsigned long long)part->total);
+	struct way_in *way = NEW(struct way_in);
+	*way = (struct way_in){ .next = link->incoming, .id = id, .data = data, .total = part->total };
+	link->incoming = way;
+	return ERR_OK;
+}
+
+static enum err_code on_assembled(struct link *link, struct way_in *way, struct err *err)
+{
+	struct site_header header;
+	const uint8_t *body;
+	link->assembled = TAKE(way->data);
+	enum err_code code = site_peek(link->assembled, way->total, &header, &body) == 1 &&
+					     sizeof(header) + header.length == way->total && header.type != SITE_PART ?
+				     link->options.on_note(link->options.context, &header, body, err) :
+				     broke(err, "parts that make no note");
+	free(TAKE(link->assembled));
+	return code;
+}
+
+static enum err_code on_part(struct link *link, const struct site_header *header, const uint8_t *body, struct err *err)
+{
+	struct site_part part;
+	memcpy(&part, body, sizeof(part));
+	size_t len = header->length - sizeof(part);
+	struct way_in **at = find_way(link, header->id);
+	if (!*at) {
+		enum err_code code = new_way(link, header->id, &part, err);
+		if (code != ERR_OK)
+			return code;
+		at = &link->incoming;
+	}
+	struct way_in *way = *at;
+	if (part.total != way->total || part.offset != way->have || len > way->total - way->have)
+		return broke(err, "a part that does not follow the one before it");
+	memcpy(way->data + way->have, body + sizeof(part), len);
+	way->have += len;
+	if (way->have < way->total)
+		return ERR_OK;
+	*at = way->next;
+	enum err_code code = on_assembled(link, way, err);
+	way_in_free(way);
+	return code;
+}
+
+static enum err_code on_pong(struct link *link, uint64_t sent_ns, struct err *err)
+{
+	int64_t now = loop_now_ns(link->options.loop);
+	if (sent_ns > (uint64_t)now)
+		return broke(err, "the answer to a ping that was not sent");
+	link->rtt_ns[link->rtt_count++ % RTT_SAMPLES] = MAX(now - (int64_t)sent_ns, 1);
+	return ERR_OK;
+}
+
+static enum err_code on_one(struct link *link, const struct site_header *header, const uint8_t *body, struct err *err)
+{
+	switch (header->type) {
+	case SITE_PING:
+		send_control(link, SITE_PONG, header->id);
+		return ERR_OK;
+	case SITE_PONG:
+		return on_pong(link, header->id, err);
+	case SITE_CREDIT:
+		if (header->id > link->under_way)
+			return broke(err, "credit for what was not sent");
+		link->under_way -= header->id;
+		mark_dirty(link);
+		return ERR_OK;
+	case SITE_PART:
+		return on_part(link, header, body, err);
+	case SITE_DROP: {
+		struct way_in **at = find_way(link, header->id), *way = *at;
+		if (way) {
+			*at = way->next;
+			way_in_free(way);
+		}
+		return ERR_OK;
+	}
+	default:
+		return link->options.on_note(link->options.context, header, body, err);
+	}
+}
+
+enum err_code link_receive(struct link *link, const uint8_t *data, size_t len, struct err *err)
+{
+	struct site_header header;
+	const uint8_t *body;
+	int whole;
+	link->heard_ns = loop_now_ns(link->options.loop);
+	while ((whole = site_peek(data, len, &header, &body)) == 1) {
+		size_t used = sizeof(header) + header.length;
+		if (site_note_is_data(header.type))
+			link->taken += used;
+		enum err_code code = on_one(link, &header, body, err);
+		if (code != ERR_OK)
+			return code;
+		data += used;
+		len -= used;
+	}
+	if (link->taken >= LINK_WINDOW_BYTES / 4)
+		mark_dirty(link); /* gives credit */
+	return whole < 0 ? broke(err, "a message that is no row of notes") : ERR_OK;
+}
+
+void *link_keep(struct link *link)
+{
+	return TAKE(link->assembled);
+}
+
+/* --- life --- */
+
+int64_t link_heard_ns(const struct link *link)
+{
+	return link->heard_ns;
+}
+
+int64_t link_rtt_ns(const struct link *link)
+{
+	int64_t least = 0;
+	for (size_t i = 0; i < MIN(link->rtt_count, RTT_SAMPLES); i++)
+		least = least ? MIN(least, link->rtt_ns[i]) : link->rtt_ns[i];
+	return least;
+}
+
+bool link_is_gone(const struct link *link)
+{
+	return link->gone;
+}
+
+struct link *link_create(const struct link_options *options)
+{
+	struct link *link = NEW(struct link);
+	link->options = *options;
+	link->heard_ns = loop_now_ns(options->loop);
+	buf_init(&link->control, CONTROL_BYTES);
+	buf_init(&link->out, LINK_QUEUE_BYTES);
+	link->hook = hook_create_before_wait(options->loop, on_before_wait, link);
+	return link;
+}
+
+void link_destroy(struct link *link)
+{
+	if (!link)
+		return;
+	hook_close(link->hook);
+	for (struct way_out *way; (way = link->ways);) {
+		link->ways = way->next;
+		way_free(way);
+	}
+	for (struct way_in *way; (way = link->incoming);) {
+		link->incoming = way->next;
+		way_in_free(way);
+	}
+	buf_done(&link->control);
+	buf_done(&link->out);
+	free(link);
+}
