@@ -297,6 +297,12 @@ enum err_code blob_verify(struct blob_store *store, const struct digest *digest,
 	return ERR_DATA_LOSS;
 }
 
+enum err_code blob_remove(struct blob_store *store, const struct digest *digest, struct err *err)
+{
+	_cleanup_free_ char *path = blob_path(store, digest);
+	return unlink(path) == 0 || errno == ENOENT ? ERR_OK : err_errno(err, errno, "removing '%s'", path);
+}
+
 /* --- sweeping --- */
 
 struct sweep {

@@ -28,6 +28,8 @@ must_check enum err_code blob_link(struct blob_store *store, const struct digest
 				   struct err *err);
 /* Reads everything again: ERR_DATA_LOSS where content and name disagree. */
 must_check enum err_code blob_verify(struct blob_store *store, const struct digest *digest, struct err *err);
+/* Removes one that is damaged. Absent is fine. */
+must_check enum err_code blob_remove(struct blob_store *store, const struct digest *digest, struct err *err);
 /* Removes blobs that `keep` does not want and that are older than `age_ms`, and everything in tmp older than it. */
 typedef bool (*blob_keep_fn)(void *context, const struct digest *digest);
 must_check enum err_code blob_sweep(struct blob_store *store, blob_keep_fn keep, void *context, int64_t age_ms,

@@ -10,7 +10,7 @@
 #include "base/settings.h"
 #include "identity/identity.h"
 
-#define CATALOG_FORMAT 2 /* of the data folder; older ones are migrated, newer ones refused */
+#define CATALOG_FORMAT 3 /* of the data folder; older ones are migrated, newer ones refused */
 
 struct catalog;
 /* Makes or migrates DIR/catalog.sqlite. ERR_FAILED_PRECONDITION: of a newer format. */
@@ -52,6 +52,8 @@ must_check enum err_code catalog_versions_list(struct catalog *catalog, const ch
  * revision where it differs; row->access counts only where the servable has no version yet, or none any more. */
 must_check enum err_code catalog_version_add(struct catalog *catalog, struct version_row *row, const char *task,
 					     const char *task_result, struct err *err);
+/* The manifest of any version with that digest, removed ones included. Returned owned. ERR_NOT_FOUND. */
+must_check enum err_code catalog_manifest_get(struct catalog *catalog, const char *digest, char **ret, struct err *err);
 /* number 0: the whole servable. Numbers are never used again. */
 must_check enum err_code catalog_version_remove(struct catalog *catalog, const char *owner, const char *name,
 						int64_t number, const char *by, struct err *err);
@@ -150,6 +152,25 @@ must_check enum err_code catalog_task_update(struct catalog *catalog, const stru
 /* Of one user (NULL: all), newest first; `status` NULL: any. */
 must_check enum err_code catalog_tasks_list(struct catalog *catalog, const char *user, const char *status,
 					    int64_t limit, struct task_row **ret, size_t *ret_count, struct err *err);
+
+/* --- sites --- */
+struct site_row {
+	char *name, *public_key;
+	char *visible_to; /* JSON: {"visible_to": [entry, …]}: whose servables may run there */
+	bool everybody;	  /* every owner's */
+	char **owners;	  /* else theirs; NULL-terminated: users, groups, and the members of those groups */
+	int64_t created_ms, seen_ms; /* seen_ms 0: it was never connected */
+};
+void site_row_done(struct site_row *row);
+void site_rows_done(struct site_row *rows, size_t count);
+bool site_row_admits(const struct site_row *row, const char *owner);
+/* Of `access` only the list `visible` counts. ERR_ALREADY_EXISTS. */
+must_check enum err_code catalog_site_add(struct catalog *catalog, const char *name, const char *public_key,
+					  const struct access_list *access, struct err *err);
+must_check enum err_code catalog_site_remove(struct catalog *catalog, const char *name, struct err *err);
+must_check enum err_code catalog_site_seen(struct catalog *catalog, const char *name, int64_t seen_ms, struct err *err);
+/* By name. Returned owned: site_rows_done(). */
+must_check enum err_code catalog_sites_list(struct catalog *catalog, struct site_row **ret, size_t *ret_count, struct err *err);
 
 /* A consistent copy of the database while it is in use (SQLite's backup interface), to a new file. */
 must_check enum err_code catalog_backup(struct catalog *catalog, const char *path, struct err *err);

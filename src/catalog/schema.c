@@ -155,7 +155,15 @@ static const char format_2[] =
 	"CREATE INDEX run_task_open ON run_task(ended_ms) WHERE ended_ms = 0;"
 	"CREATE INDEX run_task_expiry ON run_task(expires_ms) WHERE expires_ms > 0;";
 
-static const struct schema_step steps[] = { { 1, format_1 }, { 2, format_2 } };
+static const char format_3[] =
+	"CREATE TABLE site("
+	"  name TEXT PRIMARY KEY,"
+	"  public_key TEXT NOT NULL UNIQUE,"
+	"  visible_to TEXT NOT NULL,"
+	"  created_ms INTEGER NOT NULL,"
+	"  seen_ms INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;";
+
+static const struct schema_step steps[] = { { 1, format_1 }, { 2, format_2 }, { 3, format_3 } };
 _Static_assert(CATALOG_FORMAT == ARRAY_SIZE(steps), "each format has the step that leads to it");
 
 static enum err_code read_pragma(struct connection *connection, const char *sql, int64_t *ret, struct err *err)

@@ -126,6 +126,7 @@ enum after_flags {
 	AFTER_FORGET_SERVABLE = 1u << 1, /* params[0]/params[1] changed */
 	AFTER_PUBLISH = 1u << 2,	 /* a publish was accepted */
 	AFTER_USER_REMOVED = 1u << 3,	 /* params[0] */
+	AFTER_SITES = 1u << 4,		 /* sites changed */
 };
 
 /* --- what handlers use (any thread that has the request) --- */

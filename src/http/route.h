@@ -87,6 +87,9 @@ enum err_code handle_token(struct request *, struct err *);
 enum err_code handle_groups(struct request *, struct err *);
 enum err_code handle_group(struct request *, struct err *);
 enum err_code handle_member(struct request *, struct err *);
+enum err_code handle_sites(struct request *, struct err *); /* site_routes.c */
+enum err_code handle_add_site(struct request *, struct err *);
+enum err_code handle_remove_site(struct request *, struct err *);
 enum err_code handle_tasks(struct request *, struct err *); /* task_routes.c */
 enum err_code handle_task(struct request *, struct err *);
 enum err_code handle_task_end(struct request *, struct err *);

@@ -336,6 +336,8 @@ static void handler_done(void *context)
 		tasks_cancel_user(server->parts.tasks, request->param_text[0]);
 	if (request->after & AFTER_PUBLISH)
 		publisher_wake(server->parts.publisher);
+	if (request->after & (AFTER_SITES | AFTER_FORGET_TOKENS)) /* groups may be whose servables a site takes */
+		server->parts.sites->changed(server->parts.sites->context);
 	request->after = 0;
 	if (!request->reply.status && task_wait(request))
 		return;

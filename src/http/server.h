@@ -10,6 +10,7 @@
 #include "io/loop.h"
 #include "publish/publish.h"
 #include "schedule/run_path.h"
+#include "schedule/site_desk.h"
 #include "schedule/run_report.h"
 #include "schedule/tasks.h"
 
@@ -29,6 +30,7 @@ struct http_parts { /* all borrowed, must outlive the server */
 	struct run_reporter *reporter;
 	struct publisher *publisher;
 	struct tasks *tasks;
+	const struct site_desk *sites;
 };
 
 /* Listens on the setting `http`. ERR_UNAVAILABLE with the address: it is taken. Returned owned. */

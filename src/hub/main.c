@@ -10,6 +10,7 @@
 #include "io/fs.h"
 #include "io/sandbox.h"
 #include "site/local.h"
+#include "site/sites.h"
 
 #include <libgen.h>
 #include <limits.h>
@@ -29,7 +30,8 @@ struct hub {
 	struct catalog *catalog;
 	struct blob_store *blobs;
 	struct loop *loop;
-	struct executor *executor;
+	struct executor *executor; /* of this machine */
+	struct sites *sites;
 	struct scheduler *scheduler;
 	struct lookup *lookup;
 	struct statistics *statistics;
@@ -303,8 +305,17 @@ static enum err_code build(struct hub *hub, struct err *err)
 		return code;
 	hub->programs = find_programs(hub->settings);
 	hub->executor = local_executor_create(hub->loop, hub->settings, hub->programs);
+	code = sites_create(&(struct sites_parts){ .loop = hub->loop,
+						   .settings = hub->settings,
+						   .data = hub->data.path,
+						   .catalog = hub->catalog,
+						   .blobs = hub->blobs,
+						   .local = hub->executor },
+			    &hub->sites, err);
+	if (code != ERR_OK)
+		return code;
 	hub->statistics = statistics_create((size_t)settings_int(hub->settings, SETTING_LIMITS_ROUTE_CACHE));
-	hub->scheduler = scheduler_create(hub->loop, hub->settings, hub->executor, hub->statistics);
+	hub->scheduler = scheduler_create(hub->loop, hub->settings, sites_executor(hub->sites), hub->statistics);
 	hub->lookup = lookup_create(hub->loop, hub->settings, hub->catalog, hub->data.path);
 	hub->runs = run_path_create(&(struct run_path_parts){ .loop = hub->loop,
 							      .settings = hub->settings,
@@ -348,7 +359,8 @@ static enum err_code build(struct hub *hub, struct err *err)
 						       .metrics = hub->metrics,
 						       .reporter = hub->reporter,
 						       .publisher = hub->publisher,
-						       .tasks = hub->tasks },
+						       .tasks = hub->tasks,
+						       .sites = sites_desk(hub->sites) },
 				 &hub->http, err);
 	if (code != ERR_OK)
 		return code;
@@ -380,6 +392,7 @@ static void teardown(struct hub *hub)
 	tracer_destroy(hub->tracer);
 	statistics_destroy(hub->statistics);
 	metrics_destroy(hub->metrics);
+	sites_destroy(hub->sites);
 	local_executor_destroy(hub->executor);
 	signal_watch_close(hub->on_term);
 	signal_watch_close(hub->on_int);
@@ -466,6 +479,8 @@ static int serve(struct hub *hub)
 	hub->on_int = signal_watch_create(hub->loop, SIGINT, on_signal, hub);
 	hub->on_hup = signal_watch_create(hub->loop, SIGHUP, on_restart, hub);
 	hub->grace = timer_create_on(hub->loop, on_answered, hub);
+	if (*sites_address(hub->sites))
+		log_info("sites dial in at %s", sites_address(hub->sites));
 	printf("dlhubd %s ready%s%s%s http://%s\n", DLHUB_VERSION, hub->grpc ? ": gRPC at " : "", grpc_server_address(hub->grpc),
 	       hub->grpc ? ", REST at" : " at",
 	       http_server_address(hub->http));

@@ -1,6 +1,7 @@
 #include "io/process.h"
 
 #include "base/alloc.h"
+#include "base/str.h"
 #include "io/loop_internal.h"
 
 #include <assert.h>
@@ -316,4 +317,21 @@ void process_status_format(int status, char *text, size_t size)
 		return;
 	}
 	snprintf(text, size, "was killed by SIG%s (%c%s)", name, tolower((unsigned char)what[0]), what + 1);
+}
+
+const char **process_environment_of_pip(void)
+{
+	static const char *const passed[] = { "HOME=", "PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE=", "http_proxy=", "https_proxy=",
+					      "all_proxy=", "no_proxy=", "HTTP_PROXY=", "HTTPS_PROXY=", "ALL_PROXY=", "NO_PROXY=" };
+	size_t count = 0, n = 0;
+	while (environ[count])
+		count++;
+	const char **list = xcalloc(count + 3, sizeof(*list));
+	list[n++] = "PATH=/usr/local/bin:/usr/bin:/bin";
+	list[n++] = "LANG=C.UTF-8";
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < ARRAY_SIZE(passed); k++)
+			if (str_starts(environ[i], passed[k]))
+				list[n++] = environ[i];
+	return list;
 }

@@ -16,6 +16,10 @@ struct process_options {
 	int keep_fd;			    /* borrowed; -1: none */
 };
 
+/* The environment with how this machine reaches its package index: for pip alone, which runs no model's code. Returned
+ * owned; the texts are borrowed of the process. */
+const char **process_environment_of_pip(void);
+
 struct process;
 /* `status` as wait(2) gives it. */
 typedef void (*process_exit_fn)(void *context, int status);

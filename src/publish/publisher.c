@@ -418,6 +418,8 @@ enum err_code publisher_recover(struct publisher *publisher, struct err *err)
 	size_t removed = 0;
 	remove_trees(publisher);
 	enum err_code code = catalog_each_blob(publisher->parts.catalog, keep, &kept, err);
+	if (code == ERR_OK) /* their manifests */
+		code = catalog_each_version(publisher->parts.catalog, keep, &kept, err);
 	if (code == ERR_OK) {
 		sort(&kept);
 		code = blob_sweep(publisher->parts.blobs, is_kept, &kept, SWEEP_AGE_MS, &removed, err);

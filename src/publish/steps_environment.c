@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "io/fs.h"
+#include "io/process.h"
 
 #include <unistd.h>
 
@@ -118,25 +119,6 @@ static enum err_code work_lock(struct job *job, struct err *err)
 	return job_read_document(marker, &job->lock, err);
 }
 
-/* How this machine reaches its package index: for pip alone, which runs no model's code. Returned owned; the texts
- * are borrowed of the process. */
-static const char **pip_environment(void)
-{
-	static const char *const passed[] = { "HOME=", "PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE=", "http_proxy=", "https_proxy=",
-					      "all_proxy=", "no_proxy=", "HTTP_PROXY=", "HTTPS_PROXY=", "ALL_PROXY=", "NO_PROXY=" };
-	size_t count = 0, n = 0;
-	while (environ[count])
-		count++;
-	const char **list = xcalloc(count + 3, sizeof(*list));
-	list[n++] = "PATH=/usr/local/bin:/usr/bin:/bin";
-	list[n++] = "LANG=C.UTF-8";
-	for (size_t i = 0; i < count; i++)
-		for (size_t k = 0; k < ARRAY_SIZE(passed); k++)
-			if (str_starts(environ[i], passed[k]))
-				list[n++] = environ[i];
-	return list;
-}
-
 const struct step step_choose_environment = { .stage = "choosing the environment",
 					      .progress = 0.20,
 					      .work = work_choose_environment };
@@ -144,5 +126,5 @@ const struct step step_install = { .stage = "installing packages",
 				   .progress = 0.25,
 				   .skip = no_environment,
 				   .command = command_environment,
-				   .environment = pip_environment };
+				   .environment = process_environment_of_pip };
 const struct step step_read_lock = { .stage = "reading what was installed", .progress = 0.60, .skip = no_lock, .work = work_lock };

@@ -135,7 +135,10 @@ static enum err_code store_version(struct job *job, struct err *err)
 				     .publisher = xstrdup(job->user),
 				     .published_ms = clock_wall_ms() };
 	struct digest digest;
-	sha256(row->manifest, strlen(row->manifest), &digest);
+	/* A blob like the files that it names: a site asks for it by the version's digest. */
+	code = blob_put(job->publisher->parts.blobs, row->manifest, strlen(row->manifest), &digest, err);
+	if (code != ERR_OK)
+		return err_wrap(err, "storing the manifest");
 	digest_format(&digest, row->digest);
 	code = access_list_parse(row->owner, access, &row->access, err);
 	_cleanup_free_ char *final = xasprintf("%s/versions/%s", job->publisher->parts.data, row->digest);

@@ -13,12 +13,15 @@ struct executor;
 struct worker {
 	struct executor *executor;
 	bool lost;	   /* at on_gone: the way to it is gone, so that no run is to blame */
+	bool away;	   /* out of reach for now: it takes nothing new, and what it holds is awaited */
 	int64_t window_ns; /* how much work may be on its way to it: 0: CREDIT_WINDOW_NS; more where the way is long */
 };
 
 /* What a version needs to be run; borrowed during worker_start. */
 struct worker_spec {
 	const char *digest;	 /* of the version: names the worker in logs */
+	const char *name;	 /* OWNER/NAME */
+	const char *owner;
 	const char *directory;	 /* its files, read-only */
 	const char *load;	 /* JSON for FRAME_LOAD */
 	const char *program;	 /* "native" or "python" */

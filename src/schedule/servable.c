@@ -92,6 +92,8 @@ enum err_code servable_create(const struct version_row *row, const char *data, c
 	char *directory = directory_of(row, data, in_force);
 	s->spec = (struct worker_spec){
 		.digest = s->digest,
+		.name = s->full_name,
+		.owner = s->owner,
 		.directory = directory,
 		.load = load_document(row, directory, servable, in_force, s->options.threads),
 		.program = xstrdup(program),
@@ -102,6 +104,14 @@ enum err_code servable_create(const struct version_row *row, const char *data, c
 	};
 	*ret = s;
 	return ERR_OK;
+}
+
+struct servable *servable_of_signature(struct signature *signature)
+{
+	struct servable *servable = NEW(struct servable);
+	servable->refs = 1;
+	servable->signature = signature;
+	return servable;
 }
 
 struct servable *servable_ref(struct servable *servable)

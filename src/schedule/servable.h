@@ -33,5 +33,7 @@ struct servable {
 /* Returned owned (one reference). `data` is the data folder. ERR_DATA_LOSS: the row cannot be read. */
 must_check enum err_code servable_create(const struct version_row *row, const char *data, const struct settings *settings,
 					 struct servable **ret, struct err *err);
+/* A row that only says what is run: for whoever was given a version without its record. Takes `signature`. */
+struct servable *servable_of_signature(struct signature *signature);
 struct servable *servable_ref(struct servable *servable);
 void servable_unref(struct servable *servable);

@@ -111,7 +111,7 @@ enum err_code link_send(struct link *link, const struct site_header *header, con
 }
 
 enum err_code link_send_run(struct link *link, const struct site_header *header, const struct frame_header *frame,
-			    const struct run_frame *run, struct err *err)
+			    const struct run_frame *run, bool borrows, struct err *err)
 {
 	static struct site_large large[FRAME_TENSORS_MAX]; /* of the loop's thread, for the time of this call */
 	struct buf head;
@@ -145,14 +145,17 @@ enum err_code link_send_run(struct link *link, const struct site_header *header,
 		const struct tensor *tensor = &run->tensors[large[i].tensor];
 		struct segment *segment = &way->segments[way->count++];
 		*segment = (struct segment){ tensor->data, NULL, sizeof(way->note) + large[i].offset, tensor->len };
-		if (tensor->data)
+		if (tensor->data && borrows)
 			continue;
 		segment->data = segment->owned = malloc(tensor->len);
 		if (!segment->owned) {
 			(void)link_take_back(link, header->type, header->worker, header->id);
-			return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for a batch of %zu bytes", tensor->len);
+			return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for a tensor of %zu bytes", tensor->len);
 		}
-		run->fill(run->context, large[i].tensor, segment->owned);
+		if (tensor->data)
+			memcpy(segment->owned, tensor->data, tensor->len);
+		else
+			run->fill(run->context, large[i].tensor, segment->owned);
 	}
 	return ERR_OK;
 }

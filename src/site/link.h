@@ -37,10 +37,10 @@ void *link_keep(struct link *link);
 
 /* Goes out at the end of the turn, as far as there is credit. ERR_RESOURCE_EXHAUSTED: too much waits already. */
 must_check enum err_code link_send(struct link *link, const struct site_header *header, const void *body, struct err *err);
-/* A RUN or RESULT. Large tensors are borrowed until they are sent, link_take_back(), or the link's end; those without
- * data are asked of run->fill now. */
+/* A RUN or RESULT. Tensors without data are asked of run->fill now; the data of others is copied now, or with `borrows`
+ * borrowed until it is sent, link_take_back(), or the link's end. */
 must_check enum err_code link_send_run(struct link *link, const struct site_header *header, const struct frame_header *frame,
-				       const struct run_frame *run, struct err *err);
+				       const struct run_frame *run, bool borrows, struct err *err);
 /* Of a long note, what is not sent yet is not sent any more. true: the other end will never see that note. */
 bool link_take_back(struct link *link, enum site_note type, uint32_t worker, uint64_t id);
 

@@ -163,7 +163,8 @@ static void send_run(struct end *end, uint64_t id, const size_t *lens, uint8_t *
 	}
 	struct run_frame run = { .method = STR("run"), .tensors = tensors, .count = count, .fill = fill, .context = &fill_len };
 	struct frame_header frame = { .type = FRAME_RUN };
-	assert_int_equal(link_send_run(end->link, &(struct site_header){ .type = SITE_RUN, .id = id }, &frame, &run, NULL), ERR_OK);
+	assert_int_equal(link_send_run(end->link, &(struct site_header){ .type = SITE_RUN, .id = id }, &frame, &run, true, NULL),
+			 ERR_OK);
 }
 
 static void test_notes_of_a_turn_go_in_one_message(void **state)

@@ -333,3 +333,11 @@ void local_executor_destroy(struct executor *base)
 	free(executor->programs);
 	free(executor);
 }
+
+size_t local_executor_worker_count(const struct executor *base)
+{
+	size_t count = 0;
+	for (const struct local_worker *w = CONTAINER_OF(base, const struct local_executor, executor)->workers; w; w = w->next)
+		count++;
+	return count;
+}

@@ -13,3 +13,4 @@
 struct executor *local_executor_create(struct loop *loop, const struct settings *settings, const char *programs);
 /* Only when no worker is left that anybody waits for; kills the rest. */
 void local_executor_destroy(struct executor *executor);
+size_t local_executor_worker_count(const struct executor *executor);

@@ -32,8 +32,8 @@ enum site_note {
 	SITE_RESULT,	/* site; id. struct site_run_head … */
 	SITE_ERROR,	/* site; id. JSON error, "run_ns" */
 	SITE_PROGRESS,	/* site; id. JSON of run.h, on_progress */
-	SITE_ACK,	/* hub; id: its outcome was taken, the site may forget it */
-	SITE_CANCEL,	/* hub; id: no longer wanted, no outcome is awaited */
+	SITE_ACK,	/* hub; id: its outcome was taken, the site may forget it; id 0: so was the worker's end */
+	SITE_CANCEL,	/* hub; id: nobody waits for it any more; it ends as ever */
 	SITE_STOP,	/* hub: end the worker; SITE_NOW: at once */
 	SITE_GONE,	/* site: the worker has ended. JSON error, "runs": what it held, in its order */
 	SITE_FETCH,	/* site; id: offset. Digest: bytes of an artifact that the worker needs */
