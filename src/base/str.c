@@ -4,7 +4,7 @@
 
 bool str_eq(struct str a, struct str b)
 {
-	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+	return a.len == b.len && (!a.len || memcmp(a.data, b.data, a.len) == 0);
 }
 
 bool str_starts(const char *text, const char *prefix)
