@@ -248,10 +248,20 @@ void replica_stop(struct replica *replica, bool now)
 	replica->worker->executor->ops->stop(replica->worker, now);
 }
 
+/* Whether there is a place under worker.max that nobody stands in line for before it. */
+static bool has_place(const struct replicas *set)
+{
+	const struct scheduler *scheduler = set->scheduler;
+	size_t most = (size_t)settings_int(scheduler->settings, SETTING_WORKER_MAX), before = scheduler->starved.count;
+	if (set->in_starved.in)
+		before = scheduler->starved.first != &set->in_starved;
+	return scheduler->worker_count + before < most;
+}
+
 void replica_start(struct replicas *set, struct servable *servable)
 {
 	struct scheduler *scheduler = set->scheduler;
-	if (scheduler->worker_count >= (size_t)settings_int(scheduler->settings, SETTING_WORKER_MAX)) {
+	if (!has_place(set)) {
 		/* Its first worker is worth another's idle one; one more only what has long been idle. */
 		if (alive_count(set) == 0 && !set->in_starved.in)
 			list_append(&scheduler->starved, &set->in_starved);
