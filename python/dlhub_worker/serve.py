@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import importlib.util
 import json
 import os
 import signal
@@ -90,14 +91,47 @@ def load(text):
         raise BadServable("servable.methods: must have at least the method 'run'")
     servable = shims.create(document, directory)
     described = [describe_method(name, block, servable) for name, block in methods.items()]
-    gc.collect()
-    gc.freeze()
     return servable.framework, servable.engine, described
 
 
-def serve(descriptor, directory):
+def settle():
+    """What is here now stays: the collector need not look at it again, which would copy the pages that forks share."""
+    gc.collect()
+    gc.freeze()
+
+
+def load_worker(text):
+    loaded = load(text)
+    settle()
+    return loaded
+
+
+def load_zygote(text):
+    """As load(), with what the first run would import, so that the workers share that too."""
+    from . import randomness  # which a worker that was not forked does not need
+
+    randomness.watch()
+    loaded = load(text)
+    if '"ndarray"' in text and importlib.util.find_spec("numpy"):
+        values.numpy()
+    gc.collect()
+    randomness.note()
+    settle()
+    return loaded
+
+
+def forked():
+    """First in each worker that a zygote forks."""
+    from . import randomness
+
+    randomness.renew()
+
+
+def serve(descriptor, directory, zygote=False):
     """Serves until the hub closes the socket; returns the exit status."""
     from . import _frames
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's; the hub decides when a worker ends
-    return _frames.serve(descriptor, load, report, directory)
+    if zygote:
+        return _frames.serve(descriptor, load_zygote, report, directory, forked)
+    return _frames.serve(descriptor, load_worker, report, directory, None)

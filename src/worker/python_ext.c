@@ -1,21 +1,27 @@
 /* The module dlhub_worker._frames: the worker's loop with Python behind it.
  *
- * serve(descriptor, load, report, directory) -> exit status. `load(document)` gets the LOAD document as JSON text and
- * returns (framework, engine, methods), see worker/python_method.h; `report(exception)` returns (code, message, hint,
- * traceback) for whatever a servable raised. The loop's one thread is the interpreter's main thread; it lets go of the
+ * serve(descriptor, load, report, directory, forked) -> exit status. `load(document)` gets the LOAD document as JSON text
+ * and returns (framework, engine, methods), see worker/python_method.h; `report(exception)` returns (code, message, hint,
+ * traceback) for whatever a servable raised. Where `forked` is not None this is a zygote: it loads once, and calls
+ * `forked()` first in each worker that it forks. The loop's one thread is the interpreter's main thread; it lets go of the
  * interpreter while it waits for the hub. */
 #include "worker/python_abi.h"
 
 #include "base/alloc.h"
 #include "worker/python_method.h"
 #include "worker/python_output.h"
+#include "worker/zygote.h"
+
+#include <errno.h>
+#include <unistd.h>
 
 struct server {
-	PyObject *load, *report; /* borrowed of serve()'s caller */
+	PyObject *load, *report, *forked; /* borrowed of serve()'s caller */
 	struct python_types types;
 	struct python_output output;
 	struct python_method *methods; /* owned */
 	size_t method_count;
+	char *framework, *engine; /* owned; NULL: not loaded yet */
 	PyThreadState *waiting; /* ours, while the loop waits */
 };
 
@@ -59,7 +65,7 @@ static bool take_methods(struct server *server, PyObject *descriptions)
 	return true;
 }
 
-static bool load_document(struct server *server, const char *text, json_t *ready)
+static bool load_document(struct server *server, const char *text)
 {
 	const char *framework, *engine;
 	PyObject *descriptions;
@@ -68,20 +74,51 @@ static bool load_document(struct server *server, const char *text, json_t *ready
 	if (!loaded || !PyArg_ParseTuple(loaded, "ssO!", &framework, &engine, &PyList_Type, &descriptions) ||
 	    !take_methods(server, descriptions))
 		return false;
-	json_object_set_new(ready, "framework", json_string(framework));
-	json_object_set_new(ready, "engine", json_string(engine));
+	server->framework = xstrdup(framework);
+	server->engine = xstrdup(engine);
 	return true;
 }
 
+/* worker_shim.load and .prepare: a forked worker finds it loaded. */
 static enum err_code on_load(void *context, struct worker_loop *loop, json_t *load, json_t *ready, struct err *err)
 {
 	struct server *server = context;
-	_cleanup_free_ char *text = json_dumps(load, JSON_COMPACT);
-	bool loaded = load_document(server, text, ready);
 
-	if (python_output_take(&server->output))
-		python_output_log(&server->output, loop);
-	return loaded ? ERR_OK : take_python_error(server, NULL, err);
+	if (!server->framework) {
+		_cleanup_free_ char *text = json_dumps(load, JSON_COMPACT);
+		bool loaded = load_document(server, text);
+		if (python_output_take(&server->output))
+			python_output_log(&server->output, loop);
+		if (!loaded)
+			return take_python_error(server, NULL, err);
+	}
+	json_object_set_new(ready, "framework", json_string(server->framework));
+	json_object_set_new(ready, "engine", json_string(server->engine));
+	return ERR_OK;
+}
+
+static int on_fork(void *context)
+{
+	PyOS_BeforeFork();
+	int pid = fork();
+	int why = errno;
+	if (pid == 0)
+		PyOS_AfterFork_Child();
+	else
+		PyOS_AfterFork_Parent();
+	errno = why;
+	return pid;
+}
+
+static enum err_code on_forked(void *context, struct err *err)
+{
+	struct server *server = context;
+	enum err_code code = python_output_fork(&server->output, err);
+
+	if (code != ERR_OK)
+		return code;
+	_cleanup_py_ PyObject *done = PyObject_CallFunctionObjArgs(server->forked, NULL);
+	return done ? ERR_OK : take_python_error(server, NULL, err);
 }
 
 static const struct python_method *find_method(const struct server *server, struct str name)
@@ -139,9 +176,18 @@ static int serve(struct server *server, int fd, const char *directory)
 		.run = on_run,
 		.before_wait = before_wait,
 		.after_wait = after_wait,
+		.prepare = on_load,
+		.fork = on_fork,
+		.forked = on_forked,
 	};
 	const struct worker_options options = { .directory = directory, .writable_inputs = true };
+	int status;
 
+	if (server->forked != Py_None) {
+		if (!zygote_run(fd, &shim, &options, &status))
+			return status;
+		fd = WORKER_SOCKET;
+	}
 	return worker_loop_run(fd, &shim, &options);
 }
 
@@ -152,7 +198,7 @@ static PyObject *frames_serve(PyObject *module, PyObject *args)
 	const char *directory;
 	int fd, status = -1;
 
-	if (!PyArg_ParseTuple(args, "iOOz", &fd, &server.load, &server.report, &directory))
+	if (!PyArg_ParseTuple(args, "iOOzO", &fd, &server.load, &server.report, &directory, &server.forked))
 		return NULL;
 	if (python_types_init(&server.types)) {
 		if (python_output_init(&server.output, &err) == ERR_OK)
@@ -164,13 +210,15 @@ static PyObject *frames_serve(PyObject *module, PyObject *args)
 	for (size_t i = 0; i < server.method_count; i++)
 		python_method_done(&server.methods[i]);
 	free(server.methods);
+	free(server.framework);
+	free(server.engine);
 	python_types_done(&server.types);
 	err_done(&err);
 	return PyErr_Occurred() ? NULL : PyLong_FromLong(status);
 }
 
 static PyMethodDef frames_functions[] = {
-	{ "serve", frames_serve, METH_VARARGS, "serve(descriptor, load, report, directory) -> exit status" },
+	{ "serve", frames_serve, METH_VARARGS, "serve(descriptor, load, report, directory, forked) -> exit status" },
 	{ NULL, NULL, 0, NULL },
 };
 

@@ -7,7 +7,7 @@
 #include "io/fs.h"
 #include "io/sandbox.h"
 #include "io/slab.h"
-#include "worker/loop.h"
+#include "worker/zygote.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@
 
 static const char usage[] =
 	"usage: dlhub-worker-python --model DIR [--environment DIR] [--python FILE] --memory BYTES [--output-bytes BYTES]\n"
-	"                           [--network]\n"
+	"                           [--network] [--require-sandbox] [--zygote WORKERS]\n"
 	"       dlhub-worker-python --inspect --model DIR [--environment DIR] [--python FILE] --metadata FILE --out FILE\n"
 	"                           [--export FILE]\n"
 	"\n"
@@ -38,7 +38,9 @@ static const char usage[] =
 	"  --memory BYTES     how much private memory it may use (0: no limit)\n"
 	"  --output-bytes BYTES  largest output that a run may have\n"
 	"  --export FILE      write to it, as a tar archive, what the framework can export for other engines\n"
-	"  --network          leave the network reachable\n";
+	"  --network          leave the network reachable\n"
+	"  --require-sandbox  end where this host lacks a part of the sandbox\n"
+	"  --zygote WORKERS   load once and fork workers, at most so many at once\n";
 
 /* Runs the package without -m, whose search path an isolated interpreter cannot be given. */
 static const char bootstrap[] = "import sys; sys.path.insert(0, sys.argv.pop(1))\n"
@@ -59,7 +61,8 @@ static char *const environment[] = {
 struct arguments {
 	const char *model, *environment, *python, *metadata, *out, *export;
 	int64_t memory_bytes, output_bytes;
-	bool network, inspect;
+	int64_t workers; /* of a zygote; 0: it is none */
+	bool network, inspect, require_sandbox;
 };
 
 static const struct option options[] = {
@@ -69,6 +72,7 @@ static const struct option options[] = {
 	{ "metadata", required_argument, NULL, 'd' }, { "out", required_argument, NULL, 'o' },
 	{ "export", required_argument, NULL, 'x' },
 	{ "help", no_argument, NULL, 'h' },	      { "output-bytes", required_argument, NULL, 's' },
+	{ "zygote", required_argument, NULL, 'z' },   { "require-sandbox", no_argument, NULL, 'r' },
 	{ 0 },
 };
 
@@ -108,6 +112,14 @@ static bool take_argument(int c, struct arguments *ret)
 		if (str_parse_i64(optarg, 0, INT64_MAX, &ret->output_bytes))
 			return true;
 		fprintf(stderr, PROGRAM ": --output-bytes %s is no number of bytes\n", optarg);
+		return false;
+	case 'r':
+		ret->require_sandbox = true;
+		return true;
+	case 'z':
+		if (str_parse_i64(optarg, 1, ZYGOTE_WORKERS_MAX, &ret->workers))
+			return true;
+		fprintf(stderr, PROGRAM ": --zygote %s is no number of workers\n", optarg);
 		return false;
 	case 'h':
 		fputs(usage, stdout);
@@ -244,7 +256,9 @@ static enum err_code enter_sandbox(const struct arguments *arguments, struct lau
 		/* a slab is a file to the kernel */
 		.file_bytes = MAX(MAX(LOOP_SLABS_DEFAULT, slab_size_for(arguments->output_bytes)), export_bytes),
 		.tmp_bytes = export_bytes,
+		.processes = zygote_processes(arguments->workers),
 		.network = arguments->network,
+		.required = arguments->require_sandbox ? SANDBOX_ALL : 0,
 	};
 	enum err_code code = sandbox_enter(&sandbox, &parts, err);
 	if (code == ERR_OK)
@@ -282,6 +296,8 @@ static enum err_code become_python(const struct arguments *arguments, const stru
 	argv[n++] = launch->packages;
 	argv[n++] = "--model";
 	argv[n++] = launch->model_inside;
+	if (arguments->workers)
+		argv[n++] = "--zygote";
 	if (arguments->inspect) {
 		argv[n++] = "--inspect";
 		argv[n++] = "--metadata";

@@ -11,19 +11,38 @@
 #define FIRST_KEPT_FD 10
 #define LOG_LINE_MAX 1000
 
+/* Puts a new memory file behind a stream; the old one is closed. */
+static enum err_code redirect(struct python_output *output, int i, struct err *err)
+{
+	_cleanup_close_ int fd = memfd_create(i == 0 ? "stdout" : "stderr", MFD_CLOEXEC);
+
+	/* Append: the next byte goes to the start again after the file was emptied. */
+	if (fd < 0 || fcntl(fd, F_SETFL, O_APPEND) != 0 || dup2(fd, STDOUT_FILENO + i) < 0)
+		return err_errno(err, errno, "redirecting the servable's %s", i == 0 ? "stdout" : "stderr");
+	if (output->fd[i] >= 0)
+		close(output->fd[i]);
+	output->fd[i] = TAKE_FD(fd);
+	return ERR_OK;
+}
+
 enum err_code python_output_init(struct python_output *output, struct err *err)
 {
+	enum err_code code = ERR_OK;
+
 	*output = (struct python_output){ .fd = { -1, -1 }, .kept_stderr = -1 };
 	output->kept_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, FIRST_KEPT_FD);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; code == ERR_OK && i < 2; i++) {
 		buf_init(&output->text[i], OUTPUT_CAPTURE_MAX + 256);
-		output->fd[i] = memfd_create(i == 0 ? "stdout" : "stderr", MFD_CLOEXEC);
-		/* Append: the next byte goes to the start again after the file was emptied. */
-		if (output->fd[i] < 0 || fcntl(output->fd[i], F_SETFL, O_APPEND) != 0 ||
-		    dup2(output->fd[i], STDOUT_FILENO + i) < 0)
-			return err_errno(err, errno, "redirecting the servable's %s", i == 0 ? "stdout" : "stderr");
+		code = redirect(output, i, err);
 	}
-	return ERR_OK;
+	return code;
+}
+
+enum err_code python_output_fork(struct python_output *output, struct err *err)
+{
+	enum err_code code = redirect(output, 0, err);
+
+	return code == ERR_OK ? redirect(output, 1, err) : code;
 }
 
 static bool take_stream(int fd, struct buf *text)

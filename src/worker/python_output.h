@@ -22,6 +22,9 @@ must_check enum err_code python_output_init(struct python_output *output, struct
 /* Writes what is left to the kept stderr and makes that descriptor 2 again. */
 void python_output_done(struct python_output *output);
 
+/* In a forked worker: memory files of its own, not its siblings' too. What was printed before is left to the zygote. */
+must_check enum err_code python_output_fork(struct python_output *output, struct err *err);
+
 /* Takes what was printed since the last call into text[0] (stdout) and text[1] (stderr), cut at
  * OUTPUT_CAPTURE_MAX each. Returns whether there is any; costs two system calls where there is none. */
 bool python_output_take(struct python_output *output);

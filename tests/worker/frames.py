@@ -8,7 +8,7 @@ import socket
 import struct
 
 VERSION = 1
-LOAD, READY, RUN, RESULT, ERROR, SLAB, RELEASE, CANCEL, LOG = range(1, 10)
+LOAD, READY, RUN, RESULT, ERROR, SLAB, RELEASE, CANCEL, LOG, FORK, FORKED, REFUSED, EXITED = range(1, 14)
 WANTS_OUTPUT = 1
 INLINE = 0xFFFFFFFF
 INLINE_MAX = 16384
@@ -132,7 +132,7 @@ class Hub:
         while True:
             if len(self.buffer) >= HEADER.size:
                 length, kind, flags, run, deadline = HEADER.unpack_from(self.buffer)
-                if length > LENGTH_MAX or not READY <= kind <= LOG:
+                if length > LENGTH_MAX or not READY <= kind <= EXITED:
                     raise WorkerGone("the worker sent what is no frame")
                 if len(self.buffer) >= HEADER.size + length:
                     payload = bytes(self.buffer[HEADER.size : HEADER.size + length])
@@ -225,3 +225,46 @@ class Hub:
 
     def close(self):
         self.sock.close()
+
+
+class Zygote:
+    """A zygote; `hub` is the socket of a program that was started with --zygote."""
+
+    def __init__(self, hub):
+        self.hub = hub
+        self.count = 0
+
+    def next(self):
+        """The next frame that is no LOG: (kind, run, payload)."""
+        while True:
+            kind, _, run, _, payload = self.hub.receive()
+            if kind != LOG:
+                return kind, run, payload
+            self.hub.logs.append(payload.decode())
+
+    def load(self, document):
+        """(READY, its document), (ERROR, its document) or (REFUSED, the reason)."""
+        self.document = document
+        self.hub.send(encode(LOAD, json.dumps({"frame_version": VERSION, "threads": 1, **document}).encode()))
+        kind, run, payload = self.next()
+        assert run == 0
+        return kind, payload.decode() if kind == REFUSED else json.loads(payload)
+
+    def fork(self):
+        """A worker that has loaded: a Hub, with `name` and `pidfd`, and `ready`."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.count += 1
+        self.hub.send(encode(FORK, b"", self.count), theirs.fileno())
+        theirs.close()
+        kind, run, payload = self.next()
+        assert (kind, run) == (FORKED, self.count), payload
+        worker = Hub(ours)
+        worker.name, worker.pidfd = run, self.hub.fds.pop(0)
+        worker.ready = worker.load(self.document)
+        return worker
+
+    def exited(self):
+        """The next worker that ends: (name, wait status)."""
+        kind, run, payload = self.next()
+        assert kind == EXITED
+        return run, struct.unpack("=iI", payload)[0]

@@ -19,11 +19,11 @@ SANITIZED = b"__asan_init" in open(program("dlhub-worker-native"), "rb").read()
 
 
 class NativeWorker(Hub):
-    def __init__(self, model, memory=1 << 30):
+    def __init__(self, model, memory=1 << 30, options=()):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         number = theirs.fileno()
         self.process = subprocess.Popen(
-            [program("dlhub-worker-native"), "--model", str(model), "--memory", str(memory)],
+            [program("dlhub-worker-native"), "--model", str(model), "--memory", str(memory), *options],
             pass_fds=[3],
             stderr=subprocess.DEVNULL,
             preexec_fn=lambda: os.dup2(number, 3, inheritable=True),
@@ -38,10 +38,11 @@ class NativeWorker(Hub):
 
 @pytest.fixture
 def serve(tmp_path):
-    """serve(name of a model, memory=…) -> a worker that has loaded it, as inspected by dlhub-build."""
+    """serve(name of a model, memory=…) -> a worker that has loaded it, as inspected by dlhub-build. zygote=True: the socket of
+    a zygote that has loaded nothing yet; `document` is what to load."""
     started = []
 
-    def start(name, **options):
+    def start(name, zygote=False, **options):
         upload, files, found = tmp_path / f"{name}.tar.gz", tmp_path / name, tmp_path / f"{name}.json"
         metadata = tmp_path / "metadata.json"
         (tmp_path / f"{name}.onnx").write_bytes(make_models.MODELS[name])
@@ -57,12 +58,12 @@ def serve(tmp_path):
         subprocess.run(inspect, check=True, capture_output=True)
         document = json.loads(found.read_text())
         assert document["engine"] == "openvino"
-        worker = NativeWorker(files, **options)
+        worker = NativeWorker(files, options=("--zygote", "8") if zygote else (), **options)
         worker.failed = True
         started.append(worker)
-        worker.ready = worker.load(
-            {"directory": str(files), "servable": document["servable"], "dlhub": document["dlhub"]}
-        )
+        worker.document = {"directory": str(files), "servable": document["servable"], "dlhub": document["dlhub"]}
+        if not zygote:
+            worker.ready = worker.load(worker.document)
         worker.failed = False
         return worker
 

@@ -72,6 +72,7 @@ class Worker(Hub):
         ]
         if environment:
             command += ["--environment", str(environment)]
+        self.model = str(model)
         self.errors = open(Path(model).parent / f"{Path(model).name}.stderr", "w+b")
         number = theirs.fileno()
         self.process = subprocess.Popen(

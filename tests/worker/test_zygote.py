@@ -1,0 +1,223 @@
+"""Workers that are forked from a zygote: they are as if each had been started, and share what was loaded."""
+
+import os
+import select
+import signal
+import socket
+import struct
+
+import pytest
+from frames import ERROR, READY, REFUSED, WorkerFailed, WorkerGone, Zygote
+from test_native import floats
+from test_native import serve as serve_native  # noqa: F401
+from workers import function
+
+TEXT = {"type": "string"}
+STRAIGHT = {"type": "python object"}
+
+
+@pytest.fixture
+def zygote(worker):
+    """zygote(code, environment=…) -> a Zygote of the function f of that module, and what it answered to LOAD."""
+
+    def start(code, environment=None, source=STRAIGHT, result=STRAIGHT, **files):
+        document = function(source, result)
+        hub = worker(document, {"code.py": code, **files}, environment, load=False, options=("--zygote", "8"))
+        one = Zygote(hub)
+        one.kind, one.answer = one.load({"directory": hub.model, **document})
+        return one
+
+    return start
+
+
+def run(worker, value=None):
+    return worker.run_json(value)
+
+
+def test_loaded_once(zygote):
+    one = zygote("import os\nprint('loading')\nloaded = os.getpid()\ndef f(x): return [loaded, os.getpid(), os.getppid()]")
+    assert one.kind == READY and one.answer["engine"] == "python"
+    assert one.hub.logs == ["stdout: loading"]
+    workers = [one.fork() for _ in range(3)]
+    answers = [run(worker) for worker in workers]
+    assert len({own for _, own, _ in answers}) == 3
+    assert {(loaded, parent) for loaded, _, parent in answers} == {(answers[0][0], answers[0][0])}
+    assert [worker.ready["framework"] for worker in workers] == [one.answer["framework"]] * 3
+
+
+def test_state_is_their_own(zygote):
+    one = zygote("calls = []\ndef f(x):\n  calls.append(x)\n  return calls")
+    a, b = one.fork(), one.fork()
+    assert run(a, 1) == [1] and run(a, 2) == [1, 2]
+    assert run(b, 3) == [3] and run(one.fork(), 4) == [4]
+
+
+def test_output_is_their_own(zygote):
+    one = zygote("def f(x):\n  print(x)\n  return x")
+    workers = [one.fork() for _ in range(3)]
+    for i, worker in enumerate(workers):
+        value = [("input", "JSON", [], b'"%d"' % i)]
+        assert worker.run_raw(value, output=True)[1]["stdout"] == f"{i}\n"
+
+
+def test_end_of_a_worker(zygote):
+    one = zygote("import os\ndef f(x): os.kill(os.getpid(), x)")
+    quiet, crashing, killed = one.fork(), one.fork(), one.fork()
+    quiet.close()
+    assert one.exited() == (quiet.name, 0)
+    with pytest.raises(WorkerGone):
+        run(crashing, signal.SIGSEGV)
+    assert one.exited() == (crashing.name, signal.SIGSEGV)
+    signal.pidfd_send_signal(killed.pidfd, signal.SIGKILL)
+    assert one.exited() == (killed.name, signal.SIGKILL)
+    assert run(one.fork(), 0) is None  # and there are others
+
+
+def test_end_of_the_zygote(zygote):
+    one = zygote("def f(x): return x")
+    workers = [one.fork() for _ in range(3)]
+    for worker in workers:
+        assert run(worker, 0) == 0
+    os.kill(one.hub.process.pid, signal.SIGKILL)
+    for worker in workers:
+        assert select.select([worker.pidfd], [], [], 30)[0]
+        assert worker.sock.recv(1) == b""
+
+
+# ---- random numbers ----
+
+NUMBERS = """
+import os, random, secrets, uuid
+{seed}
+own = random.Random()
+def f(x):
+    numbers = [random.random(), own.random(), secrets.randbits(62), str(uuid.uuid4()), os.urandom(8).hex()]
+    return numbers + more()
+def more(): return []
+"""
+NUMPY_NUMBERS = """
+import numpy as np
+generator, legacy = np.random.default_rng(), np.random.RandomState()
+def more(): return [float(np.random.rand()), float(generator.random()), float(legacy.rand())]
+"""
+
+
+def test_random_numbers_differ(zygote, environment):
+    one = zygote(NUMBERS.format(seed="") + NUMPY_NUMBERS, environment)
+    answers = [run(one.fork()) for _ in range(3)]
+    for numbers in zip(*answers):
+        assert len(set(numbers)) == 3, numbers
+
+
+def test_what_the_servable_seeds_is_the_same(zygote, environment):
+    code = """
+import random, numpy as np
+random.seed(5); np.random.seed(5)
+own, generator, legacy = random.Random(5), np.random.default_rng(5), np.random.RandomState(5)
+def f(x): return [random.random(), own.random(), float(np.random.rand()), float(generator.random()), float(legacy.rand())]
+"""
+    one = zygote(code, environment)
+    answers = [run(one.fork()) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert answers[0][:2] == [0.6229016948897019] * 2 and answers[0][2] == answers[0][4] == pytest.approx(0.22199317)
+
+
+# ---- what cannot be forked ----
+
+
+@pytest.mark.parametrize(
+    "code, reason",
+    [
+        ("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()", "it has 2 threads"),
+        ("import socket\nkept = socket.socketpair()", "it keeps a socket open"),
+        ("import os\nkept = os.pipe()", "it keeps a pipe open"),
+        ("import asyncio\nkept = asyncio.new_event_loop()", "open"),
+        ("import mmap\nkept = mmap.mmap(-1, 4096)", "it has memory that its forks would share"),
+        ("import subprocess\nkept = subprocess.Popen(['/bin/sleep', '1000'])", "it has child processes"),
+        ("kept = open('/tmp/log', 'w')", "it keeps a file open for writing"),
+    ],
+)
+def test_refused(zygote, code, reason):
+    one = zygote(code + "\ndef f(x): return x")
+    assert one.kind == REFUSED and reason in one.answer
+    assert one.hub.wait_gone() == 0
+
+
+def test_cannot_be_loaded(zygote):
+    one = zygote("raise ValueError('no such thing')")
+    assert one.kind == ERROR and "no such thing" in one.answer["message"]
+
+
+def test_a_file_that_is_read_now_and_then(zygote):
+    """Each worker has its own place in a file that the servable opened when it was loaded."""
+    one = zygote("data = open('data.txt')\ndata.readline()\ndef f(x): return data.readline()", **{"data.txt": "a\nb\nc\nd\n"})
+    a, b = one.fork(), one.fork()
+    assert [run(a), run(b), run(a), run(b), run(one.fork())] == ["b\n", "b\n", "c\n", "c\n", "b\n"]
+
+
+# ---- the walls ----
+
+ACTOR = """
+import os, socket
+def f(x):
+    what, where = x
+    if what == "connect":
+        socket.create_connection(("127.0.0.1", where), timeout=2)
+    elif what == "read":
+        return open(where).read()[:10]
+    elif what == "write":
+        open(where, "w").write("x")
+    elif what == "kill":
+        os.kill(where, 9)
+    elif what == "memory":
+        return len(os.pread(os.open(f"/proc/{where}/mem", os.O_RDONLY), 16, int(open(f"/proc/{where}/maps").read().split("-")[0], 16)))
+    elif what == "pid":
+        return os.getpid()
+    elif what == "control":
+        return sorted(os.listdir("/proc/self/fd"))
+"""
+
+
+def test_walls(zygote, tmp_path):
+    one = zygote(ACTOR)
+    worker, sibling = one.fork(), one.fork()
+    (tmp_path / "outside").write_text("outside")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        attempts = [
+            ["connect", server.getsockname()[1]],
+            ["read", str(tmp_path / "outside")],
+            ["read", "/etc/shadow"],
+            ["write", "/model/new"],
+            ["write", "/usr/new"],
+            ["write", str(tmp_path / "new")],
+            ["memory", run(sibling, ["pid", 0])],
+            ["memory", 1],
+        ]
+        for attempt in attempts:
+            with pytest.raises(WorkerFailed):
+                run(worker, attempt)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert not (tmp_path / "new").exists()
+    # Landlock keeps siblings from signalling each other where it can (its version 6, Linux 6.12).
+    if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 12):
+        with pytest.raises(WorkerFailed, match="PermissionError"):
+            run(worker, ["kill", run(sibling, ["pid", 0])])
+        assert run(sibling, ["pid", 0])
+
+
+# ---- the native worker ----
+
+
+def test_native(serve_native):  # noqa: F811
+    one = Zygote(serve_native("identity", zygote=True))
+    kind, answer = one.load(one.hub.document)
+    assert kind == READY and answer["engine"] == "openvino"
+    workers = [one.fork() for _ in range(3)]
+    for i, worker in enumerate(workers):
+        assert worker.ready["engine"] == "openvino"
+        assert worker.run_raw([floats("x", [1], [i])])[0] == [floats("y", [1], [i])]
+    signal.pidfd_send_signal(workers[0].pidfd, signal.SIGKILL)
+    assert one.exited() == (workers[0].name, signal.SIGKILL)
+    assert struct.unpack("<f", workers[1].run_raw([floats("x", [1], [7])])[0][0][3]) == (7,)
