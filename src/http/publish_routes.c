@@ -122,7 +122,7 @@ static void work_accept(void *context)
 	}
 	_cleanup_free_ char *servable = NULL;
 	if (publisher_accept(publisher, request->principal, upload->task, upload->metadata.data, upload->metadata.len,
-			     upload->filename, &servable, err) != ERR_OK) {
+			     upload->has_file ? upload->filename : NULL, &servable, err) != ERR_OK) {
 		free(upload->folder); /* removed by publisher_accept() */
 		upload->folder = NULL;
 		return;
@@ -190,8 +190,6 @@ void upload_finish(struct request *request)
 		err_set(&upload->err, ERR_INVALID_ARGUMENT, "the multipart body ends too early");
 	else if (upload->err.code == ERR_OK && !upload->has_metadata)
 		err_set(&upload->err, ERR_INVALID_ARGUMENT, "the part 'json' (the metadata document) is missing");
-	else if (upload->err.code == ERR_OK && !upload->has_file)
-		err_set(&upload->err, ERR_INVALID_ARGUMENT, "the part 'file' (an archive or a model file) is missing");
 	if (upload->err.code == ERR_OK && to_disk(upload, work_accept))
 		return;
 	reply_error(request, &upload->err);

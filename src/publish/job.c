@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "io/fs.h"
 #include "io/process.h"
+#include "publish/pipeline_block.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,10 +18,10 @@
 #define CHILD_TEXT_BYTES (64 << 10) /* of the message and of the hint of a child's error */
 #define ARGV_MAX 24
 
-static const struct step *const steps[] = { &step_unpack,    &step_inspect,	   &step_choose_environment,
-					    &step_install,   &step_read_lock, &step_inspect_python,
-					    &step_unpack_export, &step_store, &step_test,
-					    &step_publish };
+static const struct step *const steps_of_model[] = { &step_unpack,	     &step_inspect, &step_choose_environment, &step_install,
+						     &step_read_lock,	     &step_inspect_python, &step_unpack_export,
+						     &step_store,	     &step_test,    &step_publish,	      NULL };
+static const struct step *const steps_of_pipeline[] = { &step_read_pipeline, &step_store, &step_test_pipeline, &step_publish, NULL };
 
 /* --- what steps use --- */
 
@@ -109,8 +110,8 @@ static void start_work(struct job *job, enum err_code (*work)(struct job *job, s
 
 void job_go_back(struct job *job, const struct step *to)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
-		if (steps[i] == to)
+	for (size_t i = 0; job->steps[i]; i++)
+		if (job->steps[i] == to)
 			job->step = i;
 }
 
@@ -129,7 +130,7 @@ static void read_child_error(struct job *job, int status)
 	}
 	char text[128];
 	process_status_format(status, text, sizeof(text));
-	err_set(&job->err, ERR_INTERNAL, "the step '%s' %s; the build log says more", steps[job->step]->stage, text);
+	err_set(&job->err, ERR_INTERNAL, "the step '%s' %s; the build log says more", job->steps[job->step]->stage, text);
 }
 
 static void on_child_exit(void *context, int status)
@@ -146,8 +147,8 @@ static void on_child_exit(void *context, int status)
 		job_step_failed(job);
 		return;
 	}
-	if (steps[job->step]->work)
-		start_work(job, steps[job->step]->work);
+	if (job->steps[job->step]->work)
+		start_work(job, job->steps[job->step]->work);
 	else
 		job_step_done(job);
 }
@@ -181,7 +182,7 @@ static void report(struct job *job, const struct task_row *change)
 
 static enum err_code work_stage(struct job *job, struct err *err)
 {
-	const struct step *step = steps[job->step];
+	const struct step *step = job->steps[job->step];
 	struct task_row change = { .id = job->task, .status = (char *)"running", .stage = (char *)step->stage,
 				   .progress = step->progress, .started_ms = job->step == 0 ? clock_wall_ms() : 0 };
 	report(job, &change);
@@ -193,7 +194,7 @@ static void stage_reported(void *context)
 {
 	struct call *call = context;
 	struct job *job = call->job;
-	const struct step *step = steps[job->step];
+	const struct step *step = job->steps[job->step];
 	free(call);
 	job->ending = false;
 	if (job->abandoned) {
@@ -215,7 +216,7 @@ void job_step_run(struct job *job)
 {
 	if (job->publisher->ending)
 		return; /* the next start goes on */
-	while (job->step < ARRAY_SIZE(steps) && steps[job->step]->skip && steps[job->step]->skip(job))
+	while (job->steps[job->step]->skip && job->steps[job->step]->skip(job))
 		job->step++;
 	struct call *stage = NEW(struct call);
 	stage->job = job;
@@ -232,7 +233,7 @@ void job_step_run(struct job *job)
 void job_step_done(struct job *job)
 {
 	job->step++;
-	if (job->step < ARRAY_SIZE(steps)) {
+	if (job->steps[job->step]) {
 		job_step_run(job);
 		return;
 	}
@@ -269,8 +270,8 @@ void job_step_failed(struct job *job)
 {
 	if (job->publisher->ending)
 		return; /* perhaps only because of that: the next start tries again */
-	if (steps[job->step]->forgive && job->err.code != ERR_DEADLINE_EXCEEDED) {
-		steps[job->step]->forgive(job);
+	if (job->steps[job->step]->forgive && job->err.code != ERR_DEADLINE_EXCEEDED) {
+		job->steps[job->step]->forgive(job);
 		err_done(&job->err);
 		job_step_done(job);
 		return;
@@ -297,6 +298,7 @@ static void on_deadline(void *context)
 
 void job_start(struct job *job)
 {
+	job->steps = pipeline_block_is(job->metadata.document) ? steps_of_pipeline : steps_of_model;
 	job->deadline = timer_create_on(job->publisher->parts.loop, on_deadline, job);
 	timer_start(job->deadline, settings_int(job_settings(job), SETTING_LIMITS_PUBLISH_S) * 1000, 1000);
 	job_step_run(job);
@@ -308,7 +310,7 @@ void job_abandon(struct job *job)
 	job->process = NULL;
 	job->abandoned = true;
 	job->trial.stopped = true;
-	if (!job->ending && !job->trial.run)
+	if (!job->ending && !job->trial.run && !job->run)
 		job_free(job);
 }
 
@@ -326,6 +328,7 @@ void job_free(struct job *job)
 	json_decref(job->lock);
 	json_decref(job->files);
 	json_decref(job->exported);
+	principal_unref(job->principal);
 	err_done(&job->err);
 	if (job->log_fd >= 0)
 		close(job->log_fd);

@@ -7,6 +7,7 @@
 #include "publish/trial.h"
 
 struct process;
+struct step;
 
 struct job {
 	struct job *next;
@@ -15,6 +16,7 @@ struct job {
 	char *folder; /* DIR/publish/TASK: upload, metadata.json, files/, inspect.json, stdout */
 	char *filename;
 	struct metadata metadata;
+	const struct step *const *steps; /* of its kind, a NULL behind the last */
 	size_t step;
 	bool ending, abandoned;
 	int log_fd;
@@ -34,6 +36,9 @@ struct job {
 	struct trial_plan *plan;  /* owned */
 	struct trial trial;	  /* of the one that is being tried */
 	struct trial referee;	  /* of the framework, where it was tried and is right */
+	/* of a pipeline */
+	const struct principal *principal; /* shared (ref): the publisher, who may run its steps */
+	struct run *run;		   /* the test that is under way */
 };
 
 struct publisher {

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/schema_texts.h"
 #include "base/str.h"
+#include "publish/pipeline_block.h"
 #include "schedule/options.h"
 
 #include <pthread.h>
@@ -103,6 +104,8 @@ enum err_code metadata_read(const char *text, size_t len, const struct settings 
 	struct metadata metadata = { 0 };
 	enum err_code code = json_read(text ? text : "", len, (int)settings_int(settings, SETTING_LIMITS_JSON_DEPTH), "metadata",
 				       &metadata.document, err);
+	if (code == ERR_OK)
+		pipeline_block_complete(metadata.document);
 	if (code == ERR_OK)
 		code = check("document", metadata.document, err);
 	if (code == ERR_OK)

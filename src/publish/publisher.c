@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/fs.h"
+#include "publish/pipeline_block.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -145,8 +146,13 @@ enum err_code publisher_accept(struct publisher *publisher, const struct princip
 {
 	struct metadata metadata = { 0 };
 	enum err_code code = metadata_read(text, len, publisher->parts.settings, principal, &metadata, err);
+	if (code == ERR_OK && pipeline_block_is(metadata.document))
+		code = pipeline_block_resolve(publisher->parts.catalog, publisher->parts.settings, principal,
+					      json_object_get(metadata.document, "servable"), err);
+	else if (code == ERR_OK && !filename)
+		code = err_set(err, ERR_INVALID_ARGUMENT, "the part 'file' (an archive or a model file) is missing");
 	if (code == ERR_OK)
-		code = accept(publisher, principal, task, &metadata, filename, err);
+		code = accept(publisher, principal, task, &metadata, filename ?: "", err);
 	if (code == ERR_OK)
 		*ret_servable = xasprintf("%s/%s", metadata.owner, metadata.name);
 	else

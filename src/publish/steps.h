@@ -27,6 +27,8 @@ extern const struct step step_choose_environment, step_install, step_read_lock;
 extern const struct step step_store;
 /* steps_test.c */
 extern const struct step step_test, step_publish;
+/* steps_pipeline.c */
+extern const struct step step_read_pipeline, step_test_pipeline;
 
 /* The walk. job_step_run() begins job->step; job_go_back() only says where it goes on. */
 void job_step_run(struct job *job);
