@@ -37,6 +37,8 @@ struct worker_events {
 	/* A batch ended. It is the one given; outputs or errors are already in its runs, or batch->err says what is
 	 * wrong with the whole. */
 	void (*on_batch_done)(void *context, struct worker *worker, struct batch *batch);
+	/* worker->away or worker->window_ns is another now. */
+	void (*on_way)(void *context, struct worker *worker);
 	/* The servable tells how far a batch is (run.h, on_progress). */
 	void (*on_progress)(void *context, struct worker *worker, struct batch *batch, struct str json);
 	/* It is gone. `batches` are what it still held, in the order in which they were sent (it works in that order, so
@@ -47,6 +49,9 @@ struct worker_events {
 };
 
 struct executor_ops {
+	/* How many workers it takes at once now. NULL: worker.max. */
+	size_t (*capacity)(const struct executor *executor);
+	/* ERR_RESOURCE_EXHAUSTED: there is no place for this one until another has ended. */
 	enum err_code (*start)(struct executor *executor, const struct worker_spec *spec, const struct worker_events *events,
 			       struct worker **ret, struct err *err);
 	/* Lends the batch until on_batch_done or on_gone, and reads its inputs before it returns: a run may leave the

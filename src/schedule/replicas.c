@@ -82,6 +82,17 @@ static size_t alive_count(const struct replicas *set)
 	return set->count - set->stopping_count;
 }
 
+/* Without those at a site that is out of reach. */
+static size_t usable_count(const struct replicas *set)
+{
+	size_t count = 0;
+	for (struct link *at = set->replicas.first; at; at = at->next) {
+		const struct replica *replica = LINKED(at, struct replica, in_set);
+		count += !replica->stopping && !replica->worker->away;
+	}
+	return count;
+}
+
 /* Batches that what waits would make. */
 static size_t waiting_batches(const struct replicas *set)
 {
@@ -114,7 +125,7 @@ void replica_place(struct replica *replica)
 	struct replicas *set = replica->set;
 	bool was_idle = replica->in_idle.in;
 	link_remove(&replica->in_room);
-	if (!replica->ready || replica->stopping) {
+	if (!replica->ready || replica->stopping || replica->worker->away) {
 		link_remove(&replica->in_idle);
 		return;
 	}
@@ -146,6 +157,13 @@ static void on_ready(void *context, struct worker *worker, struct str ready)
 	set->ready = ready.len <= READY_BYTES ? xstrndup(ready.data, ready.len) : NULL;
 	replica_place(replica);
 	dispatch_later(set);
+}
+
+static void on_way(void *context, struct worker *worker)
+{
+	struct replica *replica = context;
+	replica_place(replica);
+	dispatch_later(replica->set);
 }
 
 static void fail_waiting(struct replicas *set, const struct err *why)
@@ -232,6 +250,7 @@ void replicas_abandon(struct replicas *set)
 
 static const struct worker_events events_of = {
 	.on_ready = on_ready,
+	.on_way = on_way,
 	.on_batch_done = dispatch_batch_done,
 	.on_progress = dispatch_progress,
 	.on_gone = on_gone,
@@ -248,34 +267,54 @@ void replica_stop(struct replica *replica, bool now)
 	replica->worker->executor->ops->stop(replica->worker, now);
 }
 
-/* Whether there is a place under worker.max that nobody stands in line for before it. */
+/* Workers at once, at all places together. */
+static size_t capacity(const struct scheduler *scheduler)
+{
+	const struct executor_ops *ops = scheduler->executor->ops;
+	return ops->capacity ? ops->capacity(scheduler->executor) :
+			       (size_t)settings_int(scheduler->settings, SETTING_WORKER_MAX);
+}
+
+/* Whether there is a place that nobody stands in line for before it. */
 static bool has_place(const struct replicas *set)
 {
 	const struct scheduler *scheduler = set->scheduler;
-	size_t most = (size_t)settings_int(scheduler->settings, SETTING_WORKER_MAX), before = scheduler->starved.count;
+	size_t most = capacity(scheduler), before = scheduler->starved.count;
 	if (set->in_starved.in)
 		before = scheduler->starved.first != &set->in_starved;
 	return scheduler->worker_count + before < most;
+}
+
+/* Its first worker is worth another's idle one; one more only what has long been idle. */
+static void stand_in_line(struct replicas *set)
+{
+	if (alive_count(set) == 0 && !set->in_starved.in)
+		list_append(&set->scheduler->starved, &set->in_starved);
+	replicas_make_room(set->scheduler);
 }
 
 void replica_start(struct replicas *set, struct servable *servable)
 {
 	struct scheduler *scheduler = set->scheduler;
 	if (!has_place(set)) {
-		/* Its first worker is worth another's idle one; one more only what has long been idle. */
-		if (alive_count(set) == 0 && !set->in_starved.in)
-			list_append(&scheduler->starved, &set->in_starved);
-		replicas_make_room(scheduler);
+		stand_in_line(set);
 		return;
 	}
-	link_remove(&set->in_starved);
 	struct replica *replica = NEW(struct replica);
 	struct worker_events events = events_of;
 	struct err err = ERR_INIT;
 	events.context = replica;
 	replica->set = set;
 	replica->started_ns = loop_now_ns(scheduler->loop);
-	if (scheduler->executor->ops->start(scheduler->executor, &servable->spec, &events, &replica->worker, &err) != ERR_OK) {
+	enum err_code code = scheduler->executor->ops->start(scheduler->executor, &servable->spec, &events, &replica->worker, &err);
+	if (code == ERR_RESOURCE_EXHAUSTED) { /* no place that it may use */
+		err_done(&err);
+		free(replica);
+		stand_in_line(set);
+		return;
+	}
+	link_remove(&set->in_starved);
+	if (code != ERR_OK) {
 		log_error("%s: cannot start a worker: %s", set->key, err_text(&err));
 		if (set->count == 0)
 			fail_waiting(set, &err);
@@ -296,9 +335,9 @@ void replicas_fill(struct replicas *set, struct servable *servable)
 	size_t wanted = (size_t)MAX(set->least, queue_count(set->queue) > 0);
 	if (set->failed_until_ns > loop_now_ns(set->scheduler->loop))
 		return;
-	for (size_t alive = alive_count(set); alive < wanted; alive++) {
+	for (size_t usable = usable_count(set); usable < wanted; usable++) {
 		replica_start(set, servable);
-		if (set->in_starved.in || alive_count(set) <= alive)
+		if (set->in_starved.in || usable_count(set) <= usable)
 			return;
 	}
 }

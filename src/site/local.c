@@ -338,6 +338,6 @@ size_t local_executor_worker_count(const struct executor *base)
 {
 	size_t count = 0;
 	for (const struct local_worker *w = CONTAINER_OF(base, const struct local_executor, executor)->workers; w; w = w->next)
-		count++;
+		count += !w->gone;
 	return count;
 }

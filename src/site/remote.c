@@ -133,12 +133,16 @@ void remote_workers_gone(struct remote *remote, const char *why)
 
 void remote_set_away(struct remote *remote, bool away)
 {
-	int64_t rtt = remote->link ? link_rtt_ns(remote->link) : 0;
-	for (size_t i = 0; i < remote->places; i++)
-		if (remote->workers[i]) {
-			remote->workers[i]->worker.away = away || remote->leaving;
-			remote->workers[i]->worker.window_ns = WINDOW_NS + rtt;
-		}
+	int64_t window = WINDOW_NS + (remote->link ? link_rtt_ns(remote->link) : 0);
+	away |= remote->leaving;
+	for (size_t i = 0; i < remote->places; i++) {
+		struct remote_worker *worker = remote->workers[i];
+		if (!worker || worker->gone || (worker->worker.away == away && worker->worker.window_ns == window))
+			continue;
+		worker->worker.away = away;
+		worker->worker.window_ns = window;
+		worker->events.on_way(worker->events.context, &worker->worker);
+	}
 }
 
 /* --- the executor's operations --- */

@@ -327,8 +327,21 @@ static enum err_code worker_start(struct executor *executor, const struct worker
 	return there->ops->start(there, spec, events, ret, err);
 }
 
-/* A worker is of the executor that has it; only start() comes here. */
-static const struct executor_ops ops = { .start = worker_start };
+static size_t capacity(const struct executor *executor)
+{
+	const struct sites *sites = CONTAINER_OF(executor, const struct sites, executor);
+	const struct settings *settings = sites->parts.settings;
+	int64_t count = settings_int(settings, SETTING_WORKER_LOCAL) ? settings_int(settings, SETTING_WORKER_MAX) : 0;
+	for (const struct site *site = sites->list; site; site = site->next) {
+		struct remote_state state;
+		remote_get_state(site->remote, &state);
+		count += state.connected && !state.leaving ? state.hardware.capacity : (int64_t)state.workers;
+	}
+	return (size_t)MAX(count, 1); /* with no place at all start() says what is wrong */
+}
+
+/* A worker is of the executor that has it; only these come here. */
+static const struct executor_ops ops = { .start = worker_start, .capacity = capacity };
 
 /* --- life --- */
 
