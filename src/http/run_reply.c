@@ -113,8 +113,8 @@ static enum err_code write_infer(struct request *request, struct run *run, struc
 	if (code != ERR_OK)
 		return code;
 	code = oip_response_write(&reply->body, str_of(run->servable->full_name), str_of(run->servable->number_text),
-				  run->request.id, run->method, reply->binary, count, reply->binary_flags, (struct str){ 0 },
-				  &any_binary, err);
+				  run->request.id, run->method, reply->binary, count, reply->binary_flags,
+				  run->request.output_count ? run->request.outputs : NULL, (struct str){ 0 }, &any_binary, err);
 	if (code != ERR_OK)
 		return code;
 	if (any_binary) {

@@ -1,19 +1,15 @@
 #include "io/slab.h"
 
 #include "base/alloc.h"
+#include "io/memory_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
-#endif
 
 /* --- slabs that this side writes --- */
 
@@ -56,34 +52,6 @@ void slab_pool_destroy(struct slab_pool *pool)
 	free(pool);
 }
 
-static int open_memfd(void)
-{
-	int fd = memfd_create("dlhub-slab", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create("dlhub-slab", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	return fd;
-}
-
-static enum err_code slab_make(size_t size, struct slab *ret, struct err *err)
-{
-	/* Asked first: growing a file past this limit would kill the process (SIGXFSZ). */
-	struct rlimit largest;
-	if (getrlimit(RLIMIT_FSIZE, &largest) == 0 && largest.rlim_cur < size)
-		return err_set(err, ERR_RESOURCE_EXHAUSTED,
-			       "a slab of %zu bytes: this process may write %llu (RLIMIT_FSIZE)", size,
-			       (unsigned long long)largest.rlim_cur);
-	_cleanup_close_ int fd = open_memfd();
-	if (fd < 0 || ftruncate(fd, (off_t)size) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
-		return err_errno(err, errno, "making a slab of %zu bytes", size);
-	void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (data == MAP_FAILED)
-		return err_errno(err, errno, "mapping a slab of %zu bytes", size);
-	*ret = (struct slab){ .data = data, .size = size, .fd = fd };
-	fd = -1;
-	return ERR_OK;
-}
-
 /* The smallest free one that is large enough; NULL if there is none. */
 static struct slab *find_free(struct slab_pool *pool, size_t size)
 {
@@ -110,9 +78,11 @@ static enum err_code add_slab(struct slab_pool *pool, size_t size, struct slab *
 			       "no shared memory for %zu bytes of tensors: all %u slabs are taken", size,
 			       SLAB_COUNT_MAX);
 	struct slab *slab = &pool->slabs[pool->count];
-	enum err_code code = slab_make(rounded, slab, err);
+	enum err_code code = memory_file_create("slab", rounded, &slab->fd, &slab->data, err);
 	if (code != ERR_OK)
 		return code;
+	slab->size = rounded;
+	slab->in_use = false;
 	pool->count++;
 	pool->total_bytes += (int64_t)rounded;
 	*ret = slab;

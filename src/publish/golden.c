@@ -224,7 +224,7 @@ static json_t *tensors_json(const char *key, const struct method *method, const 
 	buf_init(&text, GOLDEN_KEEP_BYTES);
 	bool any_binary, *binary = xcalloc(count + 1, sizeof(*binary));
 	json_t *out = NULL;
-	if (oip_response_write(&text, STR("golden"), STR("0"), (struct str){ 0 }, method, tensors, count, binary,
+	if (oip_response_write(&text, STR("golden"), STR("0"), (struct str){ 0 }, method, tensors, count, binary, NULL,
 			       (struct str){ 0 }, &any_binary, NULL) == ERR_OK &&
 	    !text.overflowed) {
 		_cleanup_json_ json_t *whole = json_loadb(text.data, text.len, 0, NULL);

@@ -11,9 +11,17 @@
 #include "base/buf.h"
 #include "wire/signature.h"
 
+/* A part of a region of shared memory (schedule/region.h), as a request names it: not checked here. */
+struct region_part {
+	struct str region; /* empty: none */
+	uint64_t offset, bytes;
+	uint8_t *data; /* set by the front door that has found and checked it; NULL: not yet */
+};
+
 struct requested_output {
 	struct str name;
 	int binary; /* 1 binary, 0 JSON, -1 as the request's default */
+	struct region_part part; /* where it is to be written; region empty: into the reply */
 };
 
 /* One of many inputs in one request. */
@@ -72,6 +80,9 @@ must_check enum err_code run_parser_feed(struct run_parser *parser, const void *
 /* The body has ended. Borrowed of the arena. */
 must_check enum err_code run_parser_finish(struct run_parser *parser, struct run_request *ret, struct err *err);
 
+/* Where inputs lie that are not in the body, in the order in which they came; empty: none. Whoever finds them sets `data`
+ * before run_parser_finish(), which copies them, once. */
+struct region_part *run_parser_parts(struct run_parser *parser, size_t *ret_count);
 /* Bytes that run_parser_finish() has to read once more, and would so take long where they are many. */
 size_t run_parser_left(const struct run_parser *parser);
 
@@ -84,10 +95,12 @@ must_check enum err_code oip_outputs_convert(struct arena *arena, const struct m
  * ("binary_data_size") and the caller sends their bytes after the JSON in that order. `*ret_binary` says whether
  * any is. `binary[i]` per output. `parameters` JSON object text or empty. Numbers print as the shortest text
  * that reads back to the same bits; a NaN or infinity in a JSON output is ERR_FAILED_PRECONDITION whose advice
- * is to ask for binary output. */
+ * is to ask for binary output. Where `requested` (NULL: none) says of an output that it lies in a region, only that is
+ * told. */
 must_check enum err_code oip_response_write(struct buf *out, struct str model_name, struct str version, struct str id,
 					    const struct method *method, const struct tensor *outputs, size_t count,
-					    const bool *binary, struct str parameters, bool *ret_binary, struct err *err);
+					    const bool *binary, const struct requested_output *requested,
+					    struct str parameters, bool *ret_binary, struct err *err);
 /* Appends one value as DLHub JSON (ndarray as nested lists). `wrap`: an ndarray or scalar becomes a one-element
  * list, as the first DLHub service did. Several outputs are a list (tuple) in order. */
 must_check enum err_code dlhub_output_write(struct buf *out, const struct method *method, const struct tensor *outputs,

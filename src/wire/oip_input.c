@@ -129,7 +129,7 @@ static enum err_code on_parameter(struct run_parser *parser, enum scan_token tok
 {
 	if (token == SCAN_OBJECT_END) {
 		parser->on = on_input;
-		return ERR_OK;
+		return run_parser_end_part(parser, err);
 	}
 	if (str_eq(parser->text, STR("binary_data_size"))) {
 		if (parser->has_binary_size)
@@ -137,8 +137,8 @@ static enum err_code on_parameter(struct run_parser *parser, enum scan_token tok
 		parser->on = on_binary_size;
 		return ERR_OK;
 	}
-	if (parser->text.len >= 13 && memcmp(parser->text.data, "shared_memory", 13) == 0)
-		return err_set(err, ERR_UNIMPLEMENTED, "shared memory is not offered; send the data in the body");
+	if (run_parser_part(parser, on_parameter))
+		return ERR_OK;
 	run_parser_capture(parser, NULL, then_parameter);
 	return ERR_OK;
 }
@@ -260,6 +260,20 @@ static enum err_code announce_binary(struct run_parser *parser, struct err *err)
 	return complete(parser, err);
 }
 
+static enum err_code announce_part(struct run_parser *parser, struct err *err)
+{
+	if (!parser->parts) {
+		size_t most = parser->method->input_count;
+		parser->parts = arena_try(parser->arena, most * sizeof(*parser->parts));
+		parser->part_inputs = arena_try(parser->arena, most * sizeof(*parser->part_inputs));
+		if (!parser->parts || !parser->part_inputs)
+			return run_parser_no_memory(err);
+	}
+	parser->part_inputs[parser->part_count] = parser->request.input_count;
+	parser->parts[parser->part_count++] = parser->part;
+	return complete(parser, err);
+}
+
 static enum err_code end_input(struct run_parser *parser, struct err *err)
 {
 	for (int member = IN_NAME; member <= IN_DATATYPE; member++)
@@ -268,6 +282,11 @@ static enum err_code end_input(struct run_parser *parser, struct err *err)
 	if (has(parser, IN_DATA) && parser->has_binary_size)
 		return run_parser_refuse(parser, err,
 					 "has both 'data' and 'binary_data_size'; one of them says where it is");
+	if (parser->part_seen) {
+		if (has(parser, IN_DATA) || parser->has_binary_size)
+			return run_parser_refuse(parser, err, "is in shared memory and in the body; one of them says where it is");
+		return announce_part(parser, err);
+	}
 	if (parser->has_binary_size)
 		return announce_binary(parser, err);
 	if (!has(parser, IN_DATA))
@@ -342,6 +361,8 @@ static enum err_code on_inputs(struct run_parser *parser, enum scan_token token,
 	parser->unnamed = (uint32_t)parser->request.input_count + 1;
 	parser->seen_here = 0;
 	parser->has_raw = parser->has_binary_size = false;
+	parser->part = (struct region_part){ 0 };
+	parser->part_seen = 0;
 	parser->inferred = DTYPE_INVALID;
 	parser->elements = -1;
 	parser->on = on_input;
@@ -370,24 +391,30 @@ static enum err_code refuse_input(const struct tensor *tensor, struct err *err, 
 	return code;
 }
 
+static enum err_code measure(const struct tensor *tensor, const char *what, uint64_t bytes, struct err *err)
+{
+	size_t size = dtype_size(tensor->dtype);
+	int64_t count;
+	if (tensor_element_count(tensor, &count, err) != ERR_OK)
+		return refuse_input(tensor, err, ERR_INVALID_ARGUMENT);
+	if (!size || (uint64_t)count * size == bytes)
+		return ERR_OK;
+	char shape[160];
+	shape_format(tensor->shape, tensor->rank, shape, sizeof(shape));
+	return err_set(err, ERR_INVALID_ARGUMENT, "input '" STR_FMT "': %s is %llu, but %s %s has %llu bytes",
+		       STR_ARG(tensor->name), what, (unsigned long long)bytes, dtype_name(tensor->dtype), shape,
+		       (unsigned long long)count * size);
+}
+
 enum err_code oip_inputs_measure(struct run_parser *parser, struct err *err)
 {
-	for (size_t i = 0; i < parser->binary_count; i++) {
-		const struct tensor *tensor = &parser->request.inputs[parser->binary[i].input];
-		size_t size = dtype_size(tensor->dtype);
-		int64_t count;
-		if (tensor_element_count(tensor, &count, err) != ERR_OK)
-			return refuse_input(tensor, err, ERR_INVALID_ARGUMENT);
-		if (!size || (uint64_t)count * size == parser->binary[i].size)
-			continue;
-		char shape[160];
-		shape_format(tensor->shape, tensor->rank, shape, sizeof(shape));
-		return err_set(err, ERR_INVALID_ARGUMENT,
-			       "input '" STR_FMT "': binary_data_size is %llu, but %s %s has %llu bytes",
-			       STR_ARG(tensor->name), (unsigned long long)parser->binary[i].size,
-			       dtype_name(tensor->dtype), shape, (unsigned long long)count * size);
-	}
-	return ERR_OK;
+	const struct tensor *inputs = parser->request.inputs;
+	enum err_code code = ERR_OK;
+	for (size_t i = 0; i < parser->binary_count && code == ERR_OK; i++)
+		code = measure(&inputs[parser->binary[i].input], "binary_data_size", parser->binary[i].size, err);
+	for (size_t i = 0; i < parser->part_count && code == ERR_OK; i++)
+		code = measure(&inputs[parser->part_inputs[i]], "shared_memory_byte_size", parser->parts[i].bytes, err);
+	return code;
 }
 
 enum err_code oip_inputs_binary(struct run_parser *parser, const uint8_t *data, size_t len, struct err *err)
@@ -410,6 +437,24 @@ enum err_code oip_inputs_binary(struct run_parser *parser, const uint8_t *data, 
 	return ERR_OK;
 }
 
+/* Once, before anything looks at them: whoever shares the memory may write to it at any time. */
+static enum err_code copy_parts(struct run_parser *parser, struct err *err)
+{
+	for (size_t i = 0; i < parser->part_count; i++) {
+		const struct region_part *part = &parser->parts[i];
+		struct tensor *tensor = &parser->request.inputs[parser->part_inputs[i]];
+		if (!part->data)
+			return err_set(err, ERR_UNIMPLEMENTED, "input '" STR_FMT "': shared memory is not offered here",
+				       STR_ARG(tensor->name));
+		tensor->data = arena_try(parser->arena, part->bytes + 1);
+		if (!tensor->data)
+			return run_parser_no_memory(err);
+		tensor->len = part->bytes;
+		memcpy(tensor->data, part->data, part->bytes);
+	}
+	return ERR_OK;
+}
+
 enum err_code oip_inputs_finish(struct run_parser *parser, struct err *err)
 {
 	const struct method *method = parser->method;
@@ -423,6 +468,9 @@ enum err_code oip_inputs_finish(struct run_parser *parser, struct err *err)
 		tensor->data = binary->bytes.data;
 		tensor->len = binary->bytes.len;
 	}
+	enum err_code code = copy_parts(parser, err);
+	if (code != ERR_OK)
+		return code;
 	for (size_t i = 0; i < parser->request.input_count; i++) {
 		struct tensor *tensor = &parser->request.inputs[i];
 		size_t at = run_parser_argument(method->inputs, method->input_count, tensor->name);

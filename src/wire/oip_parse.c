@@ -163,7 +163,8 @@ static enum err_code on_output_parameter(struct run_parser *parser, enum scan_to
 {
 	if (token == SCAN_OBJECT_END) {
 		parser->on = on_output;
-		return ERR_OK;
+		current(parser)->part = parser->part;
+		return run_parser_end_part(parser, err);
 	}
 	if (str_eq(parser->text, STR("binary_data"))) {
 		if (current(parser)->binary >= 0)
@@ -174,9 +175,8 @@ static enum err_code on_output_parameter(struct run_parser *parser, enum scan_to
 	if (str_eq(parser->text, STR("classification")))
 		return err_set(err, ERR_UNIMPLEMENTED,
 			       "outputs: classification is not offered; leave it out and rank the output");
-	if (parser->text.len >= 13 && memcmp(parser->text.data, "shared_memory", 13) == 0)
-		return err_set(err, ERR_UNIMPLEMENTED,
-			       "outputs: shared memory is not offered; outputs come in the reply's body");
+	if (run_parser_part(parser, on_output_parameter))
+		return ERR_OK;
 	run_parser_capture(parser, NULL, then_output_parameter);
 	return ERR_OK;
 }
@@ -204,6 +204,8 @@ static enum err_code on_outputs(struct run_parser *parser, enum scan_token token
 			return run_parser_no_memory(err);
 	}
 	*current(parser) = (struct requested_output){ .binary = -1 };
+	parser->part = (struct region_part){ 0 };
+	parser->part_seen = 0;
 	parser->seen_here = 0;
 	parser->on = on_output;
 	return ERR_OK;

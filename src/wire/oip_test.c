@@ -76,11 +76,17 @@ static void test_accepted(void **state)
 		  "input JSON [] [1, 2]" },
 		{ "{\"type\":\"file\"}", "{'inputs':[{'name':'input','shape':[1],'datatype':'BYTES','data':['a,b']}]}",
 		  "input FILE [] a,b" },
+		{ TENSOR("x", "UINT8", "[null]"),
+		  "{'inputs':[{'name':'x','shape':[3],'datatype':'UINT8','parameters':{'shared_memory_region':'r',"
+		  "'shared_memory_offset':61,'shared_memory_byte_size':3}}],'outputs':[{'name':'y','parameters':"
+		  "{'shared_memory_byte_size':16,'shared_memory_region':'q'}},{'name':'z'}]}",
+		  "x UINT8 [3] [61,62,63]; output=y:-1 in q+0,16; output=z:-1" },
 	};
 	check_rows(false, rows, ARRAY_SIZE(rows));
 }
 
 #define BAD "INVALID_ARGUMENT: "
+#define SHARED(members) IN("'parameters':{" members "}")
 
 static void test_refused(void **state)
 {
@@ -190,7 +196,25 @@ static void test_refused(void **state)
 		{ X1, "{'model_name':[[[[[[[[[[[[[[[[[[[[]]]]]", BAD "nested deeper than 16 (limits.json_depth)" },
 		{ X1, IN("'parameters':{'binary_data_size':4}"),
 		  BAD "binary_data_size needs the header Inference-Header-Content-Length" },
-		{ X1, IN("'parameters':{'shared_memory_region':'r'}"), "UNIMPLEMENTED: shared memory" },
+		{ X1, SHARED("'shared_memory_region':'q','shared_memory_byte_size':4"),
+		  "UNIMPLEMENTED: input 'x': shared memory is not offered here" },
+		{ X1, SHARED("'shared_memory_region':'r','shared_memory_byte_size':8"),
+		  BAD "input 'x': shared_memory_byte_size is 8, but FP32 [1] has 4 bytes" },
+		{ X1, SHARED("'shared_memory_region':'r'"), BAD "input 'x', byte 93: shared memory needs both" },
+		{ X1, SHARED("'shared_memory_byte_size':4"), BAD "shared memory needs both" },
+		{ X1, SHARED("'shared_memory_region':'','shared_memory_byte_size':4"), BAD "shared memory needs both" },
+		{ X1, SHARED("'shared_memory_region':'r','shared_memory_byte_size':-4"),
+		  BAD "shared_memory_byte_size must be a number of bytes" },
+		{ X1, SHARED("'shared_memory_region':'r','shared_memory_offset':1.5"),
+		  BAD "shared_memory_offset must be a number of bytes" },
+		{ X1, SHARED("'shared_memory_region':7"), BAD "shared_memory_region, a string, is expected, but a number came" },
+		{ X1, SHARED("'shared_memory_region':'r','shared_memory_region':'r'"), BAD "comes twice" },
+		{ X1, IN("'data':[1],'parameters':{'shared_memory_region':'r','shared_memory_byte_size':4}"),
+		  BAD "input 'x', byte 133: is in shared memory and in the body" },
+		{ TENSOR("x", "BYTES", "[1]"),
+		  "{'inputs':[{'name':'x','shape':[1],'datatype':'BYTES',"
+		  "'parameters':{'shared_memory_region':'r','shared_memory_byte_size':9}}]}",
+		  BAD "input 'x'" },
 		{ X1, "{'outputs':[{'name':'y','parameters':{'classification':3}}]}",
 		  "UNIMPLEMENTED: outputs: classification" },
 		{ "{\"type\":\"number\"}", "{'inputs':[{'name':'input','shape':[2],'datatype':'FP64','data':[2.5,1]}]}",

@@ -456,6 +456,8 @@ size_t run_parser_left(const struct run_parser *parser)
 		if (dtype_size(tensor->dtype) == 0)
 			left += tensor->len;
 	}
+	for (size_t i = 0; i < parser->part_count; i++)
+		left += parser->parts[i].bytes;
 	for (size_t i = 0; i < parser->binary_count; i++)
 		if (parser->request.inputs[parser->binary[i].input].dtype == DTYPE_BYTES)
 			left += parser->binary[i].bytes.len;

@@ -23,6 +23,9 @@ struct binary_input {
 	struct sink bytes;
 };
 
+/* The members of a tensor's parameters that say where in shared memory it is. */
+enum { PART_REGION = 1u << 0, PART_OFFSET = 1u << 1, PART_BYTES = 1u << 2 };
+
 struct run_parser {
 	struct arena *arena;
 	const struct method *method;
@@ -78,6 +81,12 @@ struct run_parser {
 	uint64_t binary_size;
 	struct binary_input *binary;
 	size_t binary_count, binary_at;
+	struct region_part part;  /* of the tensor under way */
+	uint32_t part_seen;	  /* PART_… */
+	token_fn after_part;	  /* takes the next parameter */
+	struct region_part *parts; /* of inputs, with the index of each */
+	size_t *part_inputs;
+	size_t part_count;
 
 	/* DLHub */
 	size_t argument;	      /* under way */
@@ -112,6 +121,11 @@ enum err_code run_parser_end_parameters(struct run_parser *parser, struct err *e
 /* Reads `raw` (which stood at `raw_offset` of the body) once more: its tokens go to `on`, until ..._replay_end(). */
 enum err_code run_parser_replay(struct run_parser *parser, token_fn on, struct err *err);
 void run_parser_replay_end(struct run_parser *parser);
+
+/* Whether the key in `text` is a parameter about shared memory: then its value goes into `part`, and `then` is next. */
+bool run_parser_part(struct run_parser *parser, token_fn then);
+/* The parameters have ended: a region must have come with its size. */
+enum err_code run_parser_end_part(struct run_parser *parser, struct err *err);
 
 /* Which of `names` the key in `text` is; an error where it is none, or was `seen`. `where` has those members. */
 enum err_code run_parser_once(struct run_parser *parser, uint32_t *seen, const char *const *names, size_t count,

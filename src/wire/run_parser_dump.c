@@ -40,9 +40,13 @@ static void put_request(struct buf *out, const struct run_request *request)
 		buf_printf(out, "; id=" STR_FMT, STR_ARG(request->id));
 	if (request->parameters.len)
 		buf_printf(out, "; parameters=" STR_FMT, STR_ARG(request->parameters));
-	for (size_t i = 0; i < request->output_count; i++)
-		buf_printf(out, "; output=" STR_FMT ":%d", STR_ARG(request->outputs[i].name),
-			   request->outputs[i].binary);
+	for (size_t i = 0; i < request->output_count; i++) {
+		const struct requested_output *output = &request->outputs[i];
+		buf_printf(out, "; output=" STR_FMT ":%d", STR_ARG(output->name), output->binary);
+		if (output->part.region.len)
+			buf_printf(out, " in " STR_FMT "+%llu,%llu", STR_ARG(output->part.region),
+				   (unsigned long long)output->part.offset, (unsigned long long)output->part.bytes);
+	}
 	if (request->timeout_us)
 		buf_printf(out, "; timeout=%lld", (long long)request->timeout_us);
 	if (request->priority)
@@ -54,6 +58,20 @@ static void put_request(struct buf *out, const struct run_request *request)
 	buf_puts(out, request->debug ? "; debug" : "");
 	buf_puts(out, request->envelope ? "; envelope" : "");
 	buf_puts(out, request->asynchronous ? "; asynchronous" : "");
+}
+
+/* The region "r" has 64 bytes: 0, 1, 2 … */
+static void find_parts(struct run_parser *parser)
+{
+	static uint8_t region[64];
+	for (size_t i = 0; i < sizeof(region); i++)
+		region[i] = (uint8_t)i;
+	size_t count;
+	struct region_part *parts = run_parser_parts(parser, &count);
+	for (size_t i = 0; i < count; i++)
+		if (str_eq(parts[i].region, STR("r")) && parts[i].offset <= sizeof(region) &&
+		    parts[i].bytes <= sizeof(region) - parts[i].offset)
+			parts[i].data = region + parts[i].offset;
 }
 
 /* The piece until all of it is taken. */
@@ -100,6 +118,7 @@ char *body_dump(const struct body *body, size_t first, size_t piece, int64_t bud
 		at += n;
 	}
 	struct run_request request = { 0 };
+	find_parts(parser);
 	if (code == ERR_OK)
 		code = run_parser_finish(parser, &request, &err);
 	struct buf out;

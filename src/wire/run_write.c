@@ -26,7 +26,7 @@ static enum err_code check_count(const struct method *method, size_t count, stru
 }
 
 static enum err_code put_output(struct buf *out, struct str name, const struct tensor *tensor, bool binary,
-				struct err *err)
+				const struct region_part *part, struct err *err)
 {
 	if (tensor->dtype == DTYPE_JSON || tensor->dtype == DTYPE_FILE)
 		return err_set(err, ERR_INTERNAL, "a document was not made a tensor before the reply was written");
@@ -42,7 +42,11 @@ static enum err_code put_output(struct buf *out, struct str name, const struct t
 		to[0] = ',';
 		buf_advance(out, comma + number_write_i64(to + comma, tensor->shape[i]));
 	}
-	if (binary) {
+	if (part) {
+		put_member(out, "],\"parameters\":{\"shared_memory_region\":", part->region);
+		buf_printf(out, ",\"shared_memory_offset\":%llu,\"shared_memory_byte_size\":%zu}", (unsigned long long)part->offset,
+			   tensor->len);
+	} else if (binary) {
 		buf_printf(out, "],\"parameters\":{\"binary_data_size\":%zu}", tensor->len);
 	} else {
 		buf_puts(out, "],\"data\":");
@@ -55,7 +59,8 @@ static enum err_code put_output(struct buf *out, struct str name, const struct t
 
 enum err_code oip_response_write(struct buf *out, struct str model_name, struct str version, struct str id,
 				 const struct method *method, const struct tensor *outputs, size_t count,
-				 const bool *binary, struct str parameters, bool *ret_binary, struct err *err)
+				 const bool *binary, const struct requested_output *requested, struct str parameters,
+				 bool *ret_binary, struct err *err)
 {
 	bool any = false;
 	put_member(out, "{\"model_name\":", model_name);
@@ -69,14 +74,15 @@ enum err_code oip_response_write(struct buf *out, struct str model_name, struct 
 	}
 	buf_puts(out, ",\"outputs\":[");
 	for (size_t i = 0; i < count; i++) {
-		bool is_binary = binary && binary[i];
+		const struct region_part *part = requested && requested[i].part.region.len ? &requested[i].part : NULL;
+		bool is_binary = binary && binary[i] && !part;
 		any = any || is_binary;
 		if (i)
 			buf_putc(out, ',');
 		struct str name = outputs[i].name;
 		if (!name.len && i < method->output_count)
 			name = method->outputs[i].name;
-		enum err_code code = put_output(out, name, &outputs[i], is_binary, err);
+		enum err_code code = put_output(out, name, &outputs[i], is_binary, part, err);
 		if (code != ERR_OK) {
 			err_wrap(err, "output '" STR_FMT "'", STR_ARG(name));
 			return code;

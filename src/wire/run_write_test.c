@@ -124,7 +124,7 @@ static void test_oip_response(void **state)
 	buf_init(&out, 1 << 16);
 	bool any;
 	assert_int_equal(oip_response_write(&out, STR("a/b"), STR("3"), STR("i\"d"), method, outputs,
-					    ARRAY_SIZE(outputs), NULL, STR("{\"p\":1}"), &any, NULL),
+					    ARRAY_SIZE(outputs), NULL, NULL, STR("{\"p\":1}"), &any, NULL),
 			 ERR_OK);
 	assert_false(any);
 	assert_string_equal(out.data,
@@ -140,7 +140,7 @@ static void test_oip_response(void **state)
 	buf_clear(&out);
 	const bool binary[] = { true, false };
 	assert_int_equal(
-		oip_response_write(&out, STR("a/b"), STR(""), STR(""), method, outputs, 2, binary, STR(""), &any, NULL),
+		oip_response_write(&out, STR("a/b"), STR(""), STR(""), method, outputs, 2, binary, NULL, STR(""), &any, NULL),
 		ERR_OK);
 	assert_true(any);
 	assert_string_equal(
