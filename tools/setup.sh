@@ -5,7 +5,7 @@ set -eu
 build=${1:-build}
 packages="gcc g++ meson ninja-build pkg-config ca-certificates
 libmicrohttpd-dev libuv1-dev libjansson-dev libsqlite3-dev libarchive-dev libseccomp-dev libssl-dev
-libcurl4-openssl-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler libxxhash-dev libzmq3-dev zlib1g-dev libcmocka-dev python3 python3-dev python3-venv python3-pip python3-numpy"
+libcurl4-openssl-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler libxxhash-dev libzmq3-dev zlib1g-dev libb64-0d libcmocka-dev python3 python3-dev python3-venv python3-pip python3-numpy"
 
 missing=""
 for package in $packages; do

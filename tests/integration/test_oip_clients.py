@@ -1,4 +1,10 @@
-"""Clients of the Open Inference Protocol, as their own documentation uses them."""
+"""Clients of the Open Inference Protocol, as their own documentation uses them: tritonclient over HTTP, perf_analyzer."""
+import csv
+import os
+import pathlib
+import subprocess
+import sys
+
 import numpy
 import pytest
 import tritonclient.http as triton
@@ -7,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 from support import document
 
 NAME = "admin/double"
+DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +114,21 @@ def test_asynchronous_inference(hub, headers):
             numpy.testing.assert_array_equal(request.get_result().as_numpy("y"), 2 * values)
 
 
+def test_statistics_count_what_ran(client, headers):
+    _, one = tensor([[1, 2, 3, 4]])
+    before = client.get_inference_statistics(NAME, headers=headers)["model_stats"][0]
+    for _ in range(3):
+        client.infer(NAME, [one], headers=headers)
+    after = client.get_inference_statistics(NAME, "1", headers=headers)["model_stats"][0]
+    assert (after["name"], after["version"]) == (NAME, "1") and set(after["inference_stats"]) == set(DURATIONS)
+    assert after["inference_stats"]["success"]["count"] == before["inference_stats"]["success"]["count"] + 3
+    assert after["inference_count"] == before["inference_count"] + 3
+    assert after["inference_stats"]["compute_infer"]["ns"] > before["inference_stats"]["compute_infer"]["ns"]
+    assert NAME in {one["name"] for one in client.get_inference_statistics(headers=headers)["model_stats"]}
+    never = client.get_inference_statistics("admin/secret", headers=headers)["model_stats"]
+    assert [(one["version"], one["inference_count"]) for one in never] == [("1", 0)]
+
+
 def test_index_and_statistics_show_what_the_caller_may_see(hub, client, headers):
     _, one = tensor([[1, 2, 3, 4]])
     client.infer("admin/secret", [one], headers=headers)
@@ -119,3 +141,29 @@ def test_index_and_statistics_show_what_the_caller_may_see(hub, client, headers)
         for ask in (client.get_model_config, client.get_inference_statistics, client.get_model_metadata):
             with pytest.raises(InferenceServerException, match="no servable admin/secret"):
                 ask("admin/secret", headers=others)
+
+
+# --- perf_analyzer ---
+def perf_analyzer(hub, name, *flags):
+    import nvidia.cuda_runtime
+    program = pathlib.Path(sys.executable).parent / "perf_analyzer"
+    libraries = pathlib.Path(nvidia.cuda_runtime.__path__[0]) / "lib"
+    command = [program, "-m", name, "-u", hub.url.removeprefix("http://"), "-i", "http", "-H", f"Authorization: Bearer {hub.token}",
+               "--request-count", "40", "--stability-percentage", "1000", *flags]
+    return subprocess.run(command, env={**os.environ, "LD_LIBRARY_PATH": str(libraries)}, capture_output=True, text=True, timeout=300)
+
+
+def can_run_perf_analyzer():
+    """It needs libb64.so.0d of Debian, which tools/test_venv.sh cannot bring."""
+    return any(pathlib.Path(folder, "libb64.so.0d").exists() for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"))
+
+
+@pytest.mark.skipif(not can_run_perf_analyzer(), reason="perf_analyzer needs the Debian package libb64-0d")
+@pytest.mark.parametrize("flags", [(), ("-b", "4"), ("--concurrency-range", "2", "--input-tensor-format", "json", "--output-tensor-format", "json")],
+                         ids=["plain", "batch", "json"])
+def test_perf_analyzer(hub, tmp_path, flags):
+    table = tmp_path / "table.csv"
+    done = perf_analyzer(hub, NAME, "-f", str(table), *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    row = next(csv.DictReader(table.open()))
+    assert float(row["Inferences/Second"]) > 0 and int(row["Server Compute Infer"]) > 0, done.stdout
