@@ -197,7 +197,7 @@ enum err_code repository_load(struct unary *unary, struct err *err)
 			request->parameters[0]->key);
 		return err_advise(err, "publish a version with `dlhub publish`, or change how it is served with `dlhub serving`");
 	}
-	scheduler_load(unary->parts->scheduler, unary->servable);
+	(void)scheduler_load(unary->parts->scheduler, unary->servable, NULL);
 	unary_reply(unary, &reply.base);
 	return ERR_OK;
 }

@@ -50,8 +50,8 @@ static void let_go(struct request *request)
 		task_submit_forget(request);
 	else if (request->run)
 		run_give_up(request);
-	else
-		task_wait_done(request);
+	load_give_up(request);
+	task_wait_done(request);
 	err_set(&err, ERR_CANCELLED, "the client left");
 	reply_error(request, &err);
 	err_done(&err);

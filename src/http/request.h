@@ -99,6 +99,8 @@ struct request {
 	/* answer */
 	struct reply reply;
 	struct statistics_snapshot *statistics; /* owned: copied for the pool */
+	json_t *failures; /* owned: of the repository's index, copied for the pool */
+	struct load_wait load;
 	unsigned int after; /* enum after_flags: what the loop does once the pool handler succeeded */
 	enum err_code (*pool_handler)(struct request *request, struct err *err); /* instead of the route's */
 	/* asynchronous tasks */

@@ -7,7 +7,7 @@
 enum route_kind {
 	ROUTE_POOL,    /* handler runs on the catalog lane with the whole body in request->body */
 	ROUTE_SEARCH,  /* the same on the search lane */
-	ROUTE_INLINE,  /* handler runs on the loop, at the end of the body; must not block */
+	ROUTE_INLINE,  /* handler runs on the loop, at the end of the body; must not block; may suspend and reply later */
 	ROUTE_TASK,    /* handler runs on the loop; without a reply, request->pool_handler then runs on the catalog lane */
 	ROUTE_RUN,     /* body is parsed as it comes, then scheduled; `handler` makes the parser */
 	ROUTE_PUBLISH, /* multipart upload */
@@ -66,7 +66,10 @@ enum err_code handle_model_config(struct request *, struct err *);
 enum err_code handle_model_statistics(struct request *, struct err *); /* statistics_routes.c */
 void prepare_statistics(struct request *);
 enum err_code handle_statistics(struct request *, struct err *);
-enum err_code handle_repository_index(struct request *, struct err *); /* repository_routes.c */
+void prepare_repository_index(struct request *); /* repository_routes.c */
+enum err_code handle_repository_index(struct request *, struct err *);
+enum err_code handle_load(struct request *, struct err *);
+enum err_code handle_unload(struct request *, struct err *);
 enum err_code begin_infer(struct request *, struct err *); /* run_routes.c */
 enum err_code begin_run(struct request *, struct err *);
 enum err_code handle_search(struct request *, struct err *); /* servable_routes.c */

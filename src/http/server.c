@@ -44,6 +44,8 @@ static void request_destroy(struct request *request)
 	buf_done(&request->body);
 	buf_done(&request->reply.body);
 	statistics_snapshot_destroy(request->statistics);
+	json_decref(request->failures);
+	load_give_up(request);
 	free(request->reply.location);
 	if (request->reply.file_fd >= 0)
 		close(request->reply.file_fd);
@@ -233,7 +235,8 @@ static void body_ended(struct request *request)
 	case ROUTE_INLINE:
 		if (request->route->handler(request, &err) != ERR_OK)
 			reply_error(request, &err);
-		request->phase = PHASE_REPLY;
+		if (request->reply.status)
+			request->phase = PHASE_REPLY;
 		break;
 	case ROUTE_TASK:
 		if (request->route->handler(request, &err) != ERR_OK)

@@ -121,5 +121,8 @@ void task_wait_alive(struct request *request, struct task *task, int64_t wait_ms
 bool task_wait(struct request *request);
 void task_wait_done(struct request *request);
 
+/* http/repository_routes.c: nobody waits any more for a version to be loaded; does nothing where nobody did. */
+void load_give_up(struct request *request);
+
 /* Runs route->handler on the pool, then completes. */
 void request_to_pool(struct request *request);

@@ -149,7 +149,9 @@ static void on_ready(void *context, struct worker *worker, struct str ready)
 {
 	struct replica *replica = context;
 	struct replicas *set = replica->set;
+	struct err none = ERR_INIT;
 	replica->ready = true;
+	err_done(&set->failed);
 	set->starting_count--;
 	set->start_ns = loop_now_ns(set->scheduler->loop) - replica->started_ns;
 	log_info("%s: worker ready " STR_FMT, set->key, STR_ARG(ready));
@@ -157,6 +159,7 @@ static void on_ready(void *context, struct worker *worker, struct str ready)
 	set->ready = ready.len <= READY_BYTES ? xstrndup(ready.data, ready.len) : NULL;
 	replica_place(replica);
 	dispatch_later(set);
+	replicas_tell_loaders(set, &none);
 }
 
 static void on_way(void *context, struct worker *worker)
@@ -172,6 +175,7 @@ static void fail_waiting(struct replicas *set, const struct err *why)
 		err_copy(&run->err, why);
 		run_refused(set->scheduler, run);
 	}
+	replicas_tell_loaders(set, why);
 }
 
 /* It could not be loaded: nobody who waits will be served by trying again at once. */
@@ -246,6 +250,10 @@ void replicas_abandon(struct replicas *set)
 	link_remove(&set->in_starved);
 	timer_close(set->delay);
 	set->delay = NULL;
+	struct err ending = ERR_INIT;
+	err_set(&ending, ERR_UNAVAILABLE, "%s", why);
+	replicas_tell_loaders(set, &ending);
+	err_done(&ending);
 }
 
 static const struct worker_events events_of = {
@@ -316,6 +324,7 @@ void replica_start(struct replicas *set, struct servable *servable)
 	link_remove(&set->in_starved);
 	if (code != ERR_OK) {
 		log_error("%s: cannot start a worker: %s", set->key, err_text(&err));
+		err_copy(&set->failed, &err);
 		if (set->count == 0)
 			fail_waiting(set, &err);
 		err_done(&err);

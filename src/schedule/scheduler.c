@@ -321,7 +321,7 @@ void scheduler_destroy(struct scheduler *scheduler)
 /* --- runs come in --- */
 
 /* As its newest row says. What is only being tried before it is published needs one worker. */
-static void adopt_options(struct replicas *set, const struct servable *servable)
+void replicas_adopt(struct replicas *set, const struct servable *servable)
 {
 	const struct serving_options *options = &servable->options;
 	set->least = servable->number ? options->replicas_min : 0;
@@ -401,7 +401,7 @@ enum err_code scheduler_submit(struct scheduler *scheduler, struct run *run, str
 		err_set(err, ERR_DEADLINE_EXCEEDED, "the deadline had passed before the run could be queued");
 		return refuse_at_once(scheduler, run, ERR_DEADLINE_EXCEEDED);
 	}
-	adopt_options(set, run->servable);
+	replicas_adopt(set, run->servable);
 	bool failed = set->failed_until_ns > run->submitted_ns && !set->count;
 	if (!failed && find_place(set, run, err) != ERR_OK)
 		return refuse_at_once(scheduler, run, ERR_RESOURCE_EXHAUSTED);
@@ -435,16 +435,6 @@ void scheduler_give_up(struct scheduler *scheduler, struct run *run)
 		look_whether_drained(scheduler);
 	}
 	replicas_unref(set);
-}
-
-void scheduler_load(struct scheduler *scheduler, struct servable *servable)
-{
-	struct replicas *set = replicas_of(scheduler, servable);
-	adopt_options(set, servable);
-	set->retired = false;
-	if (!set->count)
-		replica_start(set, servable);
-	replicas_fill(set, servable);
 }
 
 void scheduler_retire(struct scheduler *scheduler, struct servable *servable)

@@ -29,8 +29,22 @@ must_check enum err_code scheduler_submit(struct scheduler *scheduler, struct ru
  * that a worker has, the worker is told once nobody waits for any of its batch, and on_done comes when that has ended;
  * a worker that goes on with it for limits.cancel_s is ended. */
 void scheduler_give_up(struct scheduler *scheduler, struct run *run);
-/* Starts the version's workers: as many as its publisher wants at least, or one. */
-void scheduler_load(struct scheduler *scheduler, struct servable *servable);
+/* Who waits for a version to be ready; memory of the caller, who sets `done` and `context`. */
+struct load_wait {
+	struct load_wait *next, *previous;
+	struct replicas *set; /* NULL: it does not wait */
+	void (*done)(void *context, const struct err *why); /* `why` is borrowed; ERR_OK: a worker is ready */
+	void *context;
+};
+
+/* Starts the version's workers: as many as its publisher wants at least, or one. true: one is ready now; else `done` comes
+ * once, later, when one is or when none could be started. `wait` NULL: nobody waits. */
+bool scheduler_load(struct scheduler *scheduler, struct servable *servable, struct load_wait *wait);
+/* It waits no more: `done` does not come. Of one that does not wait, nothing happens. */
+void scheduler_load_leave(struct load_wait *wait);
+/* Every version whose last worker could not be started, with the reason; the key begins with OWNER/NAME@DIGEST. */
+void scheduler_each_failed(struct scheduler *scheduler, void (*each)(void *context, const char *key, const struct err *why),
+			   void *context);
 /* Ends the version's workers once they are idle (it was removed, or was only tried). */
 void scheduler_retire(struct scheduler *scheduler, struct servable *servable);
 /* The READY document of the version's newest worker; NULL: none was ready. Borrowed until the loop goes on. */

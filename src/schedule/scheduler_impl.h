@@ -60,11 +60,12 @@ struct replicas {
 	int64_t soonest_ns; /* no deadline of the runs with workers is before it */
 	unsigned int batch_failures;
 	bool batches_off;
-	struct err failed; /* why the last start failed */
+	struct err failed; /* why the last start failed; ERR_OK after one that did not */
 	int64_t failed_until_ns;
 	bool retired;
 	char *ready; /* what the newest worker said when it had loaded */
 	struct timer *delay; /* made on first use */
+	struct load_wait *loading; /* who waits for a worker to be ready */
 };
 
 struct scheduler {
@@ -105,6 +106,10 @@ void run_refused(struct scheduler *scheduler, struct run *run);
 struct replicas *replicas_of(struct scheduler *scheduler, struct servable *servable);
 struct replicas *replicas_ref(struct replicas *set);
 void replicas_unref(struct replicas *set);
+/* Takes what the row's options say of workers. */
+void replicas_adopt(struct replicas *set, const struct servable *servable);
+/* load.c: whoever waits for the version to be ready is told. */
+void replicas_tell_loaders(struct replicas *set, const struct err *why);
 /* The scheduler is going: ends its workers and takes it out. */
 void replicas_abandon(struct replicas *set);
 /* Starts a worker for what waits, or stands in line for a place; `servable` is borrowed. */

@@ -601,7 +601,7 @@ static void test_to_zero(void **state)
 static void test_the_least(void **state)
 {
 	servable.options.replicas_min = servable.options.replicas_max = 3;
-	scheduler_load(scheduler, &servable);
+	scheduler_load(scheduler, &servable, NULL);
 	assert_int_equal(test_worker_count, 3);
 	for (size_t i = 0; i < 3; i++)
 		test_ready(test_workers[i]);
@@ -613,6 +613,39 @@ static void test_the_least(void **state)
 	assert_int_equal(test_worker_count, 4);
 	scheduler_retire(scheduler, &servable);
 	assert_true(test_workers[0]->stopped ^ test_workers[2]->stopped); /* the other one is at a run */
+}
+
+static char loaded[64];
+
+static void on_load(void *context, const struct err *why)
+{
+	size_t len = strlen(loaded);
+	snprintf(loaded + len, sizeof(loaded) - len, "%s:%s ", (const char *)context, err_code_name(why->code));
+}
+
+static void test_waits_for_a_load(void **state)
+{
+	struct load_wait first = { .done = on_load, .context = (void *)"first" }, second = { .done = on_load, .context = (void *)"second" },
+			 third = { .done = on_load, .context = (void *)"third" };
+	loaded[0] = '\0';
+	assert_false(scheduler_load(scheduler, &servable, &first));
+	assert_false(scheduler_load(scheduler, &servable, &second));
+	assert_false(scheduler_load(scheduler, &servable, &third));
+	assert_int_equal(test_worker_count, 1);
+	scheduler_load_leave(&second);
+	scheduler_load_leave(&second);
+	assert_string_equal(loaded, "");
+	test_ready(test_workers[0]);
+	assert_string_equal(loaded, "third:OK first:OK ");
+	assert_true(scheduler_load(scheduler, &servable, &first));
+	scheduler_load_leave(&first);
+	scheduler_retire(scheduler, &servable);
+	assert_true(test_workers[0]->stopped);
+	test_die(test_workers[0], ERR_UNAVAILABLE);
+	loaded[0] = '\0';
+	assert_false(scheduler_load(scheduler, &servable, &second));
+	test_die(test_workers[1], ERR_INVALID_ARGUMENT); /* it could not be loaded */
+	assert_string_equal(loaded, "second:INVALID_ARGUMENT ");
 }
 
 static void test_a_place_under_worker_max(void **state)
@@ -772,5 +805,5 @@ TEST_MAIN(TEST(test_what_comes_in_one_turn_is_joined), TEST(test_a_batch_grows_w
 	  TEST(test_what_cannot_be_sent_together), TEST(test_a_worker_that_does_not_load),
 	  TEST(test_one_deadline_inside_a_batch), TEST(test_a_late_batch_ends_its_worker), TEST(test_a_deadline_in_the_queue),
 	  TEST(test_giving_up), TEST(test_a_worker_that_does_not_heed), TEST(test_progress), TEST(test_scaling_up_and_down),
-	  TEST(test_to_zero), TEST(test_the_least), TEST(test_a_place_under_worker_max), TEST(test_who_has_many_makes_room),
+	  TEST(test_to_zero), TEST(test_the_least), TEST(test_waits_for_a_load), TEST(test_a_place_under_worker_max), TEST(test_who_has_many_makes_room),
 	  TEST(test_a_full_queue), TEST(test_whose_priority), TEST(test_draining), TEST(test_the_end_answers_everyone))

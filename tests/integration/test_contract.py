@@ -188,6 +188,8 @@ def test_every_route_answers_as_documented(send, identity_onnx):
         assert send("GET", SERVABLE + at + "/files/model.onnx").body == identity_onnx
         assert send("PATCH", SERVABLE + at, {"datacite": {"titles": [{"title": "Other"}]}}).status == 200
     assert send("POST", "/v2/repository/index").json()[0]["name"] == "admin/identity"
+    for what, state in (("load", "READY"), ("unload", "UNAVAILABLE")):
+        assert send("POST", f"/v2/repository/models/admin/identity/{what}").json()["state"] == state
     assert send("GET", SERVABLE + "/versions").status == send("GET", SERVABLE + "/access").status == 200
     assert send("PUT", SERVABLE + "/access", {"visible_to": ["public"], "run_by": ["signed-in"]}).status == 200
     assert send("PUT", SERVABLE + "/aliases/stable", {"version": 1}).status == 204

@@ -10,7 +10,7 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from support import document
+from support import document, wait_for
 
 NAME = "admin/double"
 DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
@@ -141,6 +141,48 @@ def test_index_and_statistics_show_what_the_caller_may_see(hub, client, headers)
         for ask in (client.get_model_config, client.get_inference_statistics, client.get_model_metadata):
             with pytest.raises(InferenceServerException, match="no servable admin/secret"):
                 ask("admin/secret", headers=others)
+
+
+def test_loading_and_unloading(hub, client, headers):
+    workers = lambda: hub.get("/api/v1/hub").json()["workers"]
+    eve = {"Authorization": f"Bearer {hub.user('mallory')}"}
+    for call in (client.load_model, client.unload_model):
+        with pytest.raises(InferenceServerException, match="does not let you do this"):
+            call("admin/plain", headers=eve)
+    client.unload_model("admin/plain", headers=headers)
+    before = wait_for(lambda: workers() + 1, what="the number of workers") - 1
+    client.load_model("admin/plain", headers=headers)
+    client.load_model("admin/plain", headers=headers)
+    assert workers() == before + 1
+    client.unload_model("admin/plain", headers=headers)
+    wait_for(lambda: workers() == before, what="the worker's end")
+    values, one = tensor([[1, 2, 3, 4]])
+    numpy.testing.assert_array_equal(client.infer("admin/plain", [one], headers=headers).as_numpy("y"), 2 * values)
+    with pytest.raises(InferenceServerException, match="not changed by loading"):
+        client.load_model("admin/plain", headers=headers, config="{}")
+
+
+def test_a_version_that_cannot_be_loaded_says_why(hub, client, headers, double_onnx):
+    assert hub.publish(document("frail", title="Frail", serving={"replicas": {"max": 1}}), double_onnx + b"\x72\x00")["status"] == "succeeded"
+    client.unload_model("admin/frail", headers=headers)
+    digest = hub.get("/api/v1/servables/admin/frail").json()["digest"].removeprefix("sha256:")
+    model = hub.data / "versions" / digest / "model.onnx"
+    model.rename(model.with_suffix(".away"))  # what no operator would do
+    state = lambda: {row["name"]: row for row in client.get_model_repository_index(headers=headers)}["admin/frail"]
+
+    def refused():
+        try:
+            client.load_model("admin/frail", headers=headers)
+        except InferenceServerException as error:
+            return error
+        client.unload_model("admin/frail", headers=headers)  # the worker of its publish was not gone yet
+
+    assert "model.onnx" in str(wait_for(refused, what="the refusal"))
+    assert state()["state"] == "UNAVAILABLE" and "model.onnx" in state()["reason"]
+    assert "admin/frail" not in {row["name"] for row in hub.post("/v2/repository/index", json={"ready": True}).json()}
+    model.with_suffix(".away").rename(model)
+    client.load_model("admin/frail", headers=headers)
+    assert state()["state"] == "READY"
 
 
 # --- perf_analyzer ---
