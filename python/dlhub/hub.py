@@ -178,6 +178,34 @@ class Hub:
         self._known.clear()
         return self.wait(accepted["task_id"], timeout=timeout, progress=progress) if wait else self.task(accepted["task_id"])
 
+    def publish_pipeline(self, steps, outputs, name, title=None, *, example_input=None, example_output=None, rtol=None, atol=None,
+                         owner=None, description=None, creators=(), domains=(), visible_to=None, serving=None,
+                         metadata_document=None, wait=True, timeout=None, progress=None):
+        """Publishes a pipeline: a servable whose steps are others, run in the hub with their caller's rights.
+
+        steps    a list of {"name", "servable": "owner/name" or "name", "version"?, "method"?, "inputs", "parameters"?}, or
+                 {"name", "combine": "mean" | "median" | "vote" | "stack" | "concat", "inputs": [...], "axis"?}
+        inputs   what a step takes: {"image": "input.photo", "x": "encode.code"}, or one reference alone ("encode") for a
+                 step with one input; "input" is what the caller gives
+        outputs  what the pipeline gives: one reference, or {"price": "best"}
+        version  a number, sha256:DIGEST, an alias or "latest"; left out: the newest now, for ever
+
+        The rest is as of publish().
+
+            hub.publish_pipeline([{"name": "encode", "servable": "encoder", "inputs": "input"},
+                                  {"name": "forest", "servable": "forest", "inputs": "encode"}],
+                                 "forest", "classify", "Encoder and forest")
+        """
+        test = metadata.golden(example_input, example_output, rtol=rtol, atol=atol) if example_input is not None else None
+        document = metadata.document(
+            name, title, owner=owner, description=description, creators=creators, domains=domains, visible_to=visible_to,
+            serving=serving, golden_test=test, base=metadata_document,
+            servable={"type": "Pipeline", "shim": "hub.Pipeline", "pipeline": {"steps": list(steps), "outputs": outputs}})
+        files = {"json": ("dlhub.json", tensors.dumps(document).encode(), "application/json")}
+        accepted = self._transport.json("POST", "/api/v1/publish", files=files)
+        self._known.clear()
+        return self.wait(accepted["task_id"], timeout=timeout, progress=progress) if wait else self.task(accepted["task_id"])
+
     def set_serving(self, name, serving):
         """Changes how a servable is served, without a new version: what `publish` takes as `serving`, whole. None or
         {}: as the hub thinks best. It holds from the next run on. Returns the description.

@@ -7,6 +7,7 @@
 #include "cli/publish_content.h"
 #include "cli/publish_document.h"
 #include "cli/publish_golden.h"
+#include "cli/publish_pipeline.h"
 #include "cli/serving_flags.h"
 #include "cli/types.h"
 #include "cli/watch.h"
@@ -54,7 +55,10 @@ static enum err_code send(struct cli *cli, const struct content *content, const 
 					      .filename = content->filename,
 					      .on_progress = on_progress,
 					      .context = &sending };
-	out_say(cli, "sending %s (%s) to %s\n", content->filename, content->about, cli->endpoint);
+	if (content->filename)
+		out_say(cli, "sending %s (%s) to %s\n", content->filename, content->about, cli->endpoint);
+	else
+		out_say(cli, "sending a pipeline to %s\n", cli->endpoint);
 	code = client_publish(client, &upload, ret, err);
 	progress_end(cli);
 	return code;
@@ -63,7 +67,8 @@ static enum err_code send(struct cli *cli, const struct content *content, const 
 /* Whether asking the publisher's own framework makes sense: no example output yet, and a model Python may know. */
 static bool wants_record(const struct cli *cli, const json_t *document)
 {
-	return !args_has(&cli->args, "no-record") && !json_path(document, "golden.response");
+	return !args_has(&cli->args, "no-record") && !json_path(document, "golden.response") &&
+	       !json_path(document, "servable.pipeline");
 }
 
 static enum err_code prepare(struct cli *cli, const char *path, json_t **ret, struct err *err)
@@ -171,7 +176,9 @@ static enum err_code run_publish(struct cli *cli, struct err *err)
 	const char *path = cli->args.words[0];
 	struct content content = { .fd = -1 };
 	_cleanup_json_ json_t *document = NULL, *accepted = NULL, *task = NULL;
-	enum err_code code = content_open(path, args_value(&cli->args, "requirements"), &content, err);
+	enum err_code code = ERR_OK;
+	if (!pipeline_file_is(path))
+		code = content_open(path, args_value(&cli->args, "requirements"), &content, err);
 	if (code == ERR_OK)
 		code = prepare(cli, path, &document, err);
 	if (code == ERR_OK)
@@ -238,7 +245,7 @@ const struct cli_command cmd_publish = {
 	.usage = "PATH --name NAME --title TITLE [options]",
 	.about =
 		"PATH is a model file (.onnx, .keras, .h5, .pt, .pkl, .joblib …), a folder (a SavedModel, or code with its\n"
-		"data), or a Python module with --function or --class. Type, inputs and outputs are found automatically.\n"
+		"data), a Python module with --function or --class, or a pipeline.json of steps that are servables. Type, inputs and outputs are found automatically.\n"
 		"Before it becomes visible the hub runs it on an example and compares with what your own framework gives,\n"
 		"where that is installed here. Without --visible-to the hub's own rule says who may see it.",
 	.options = publish_options,
@@ -247,6 +254,7 @@ const struct cli_command cmd_publish = {
 		"dlhub publish forest.pkl --name iris --title 'Iris' --needs scikit-learn==1.5.0 --visible-to group:lab\n"
 		"dlhub publish saved_model/ --name cnn --title 'CNN' --example-input x.npy\n"
 		"dlhub publish tools.py --function slope --name slope --title 'Slope of a line' --needs numpy\n"
+		"dlhub publish pipeline.json --name classify --title 'Encoder and forest'\n"
 		"dlhub publish counter.py --class Counter --method add --name counter --title 'A counter'",
 	.words = "FILE",
 	.least = 1,

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "cli/publish_pipeline.h"
 #include "cli/serving_flags.h"
 #include "io/fs.h"
 
@@ -354,6 +355,8 @@ enum err_code document_make(const struct cli *cli, const char *path, json_t **re
 	_cleanup_json_ json_t *document = NULL;
 	_cleanup_free_ char *source = NULL;
 	enum err_code code = read_document(cli, path, &document, &source, err);
+	if (code == ERR_OK && pipeline_file_is(path))
+		code = pipeline_file_put(path, document, err);
 	if (code != ERR_OK)
 		return code;
 	put_datacite(document, &cli->args);

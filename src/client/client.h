@@ -44,7 +44,7 @@ typedef void (*client_progress_fn)(void *context, int64_t sent, int64_t total);
 struct client_upload {
 	const char *metadata; /* JSON text; borrowed */
 	size_t metadata_len;
-	int fd; /* borrowed; read from its start */
+	int fd; /* borrowed; read from its start; -1: there is no file */
 	int64_t bytes;
 	const char *filename;
 	client_progress_fn on_progress; /* may be NULL */

@@ -179,6 +179,8 @@ static curl_mime *mime_of(CURL *curl, const struct client_upload *upload, struct
 	curl_mime_data(part, upload->metadata, upload->metadata_len);
 	curl_mime_type(part, "application/json");
 	curl_mime_filename(part, "dlhub.json");
+	if (upload->fd < 0)
+		return mime;
 	part = curl_mime_addpart(mime);
 	curl_mime_name(part, "file");
 	curl_mime_data_cb(part, upload->bytes, on_read, on_seek, NULL, reader);

@@ -115,9 +115,22 @@ static enum err_code describe(struct resolving *resolving, struct err *err)
 	return code;
 }
 
-enum err_code pipeline_block_resolve(struct catalog *catalog, const struct settings *settings, const struct principal *principal,
-				     json_t *servable, struct err *err)
+/* "encoder" is the owner's own. */
+static void put_owner(json_t *servable, const char *owner)
 {
+	json_t *steps = json_path(servable, "pipeline.steps"), *step;
+	size_t i;
+	json_array_foreach(steps, i, step) {
+		const char *name = json_path_string(step, "servable");
+		if (name && !strchr(name, '/'))
+			json_object_set_new(step, "servable", json_sprintf("%s/%s", owner, name));
+	}
+}
+
+enum err_code pipeline_block_resolve(struct catalog *catalog, const struct settings *settings, const struct principal *principal,
+				     const char *owner, json_t *servable, struct err *err)
+{
+	put_owner(servable, owner);
 	struct resolving resolving = { .catalog = catalog, .settings = settings, .principal = principal, .servable = servable };
 	if (json_object_size(json_object_get(servable, "methods")) != 1)
 		return err_set(err, ERR_INVALID_ARGUMENT, "servable.methods: a pipeline has one method, run");

@@ -147,7 +147,7 @@ enum err_code publisher_accept(struct publisher *publisher, const struct princip
 	struct metadata metadata = { 0 };
 	enum err_code code = metadata_read(text, len, publisher->parts.settings, principal, &metadata, err);
 	if (code == ERR_OK && pipeline_block_is(metadata.document))
-		code = pipeline_block_resolve(publisher->parts.catalog, publisher->parts.settings, principal,
+		code = pipeline_block_resolve(publisher->parts.catalog, publisher->parts.settings, principal, metadata.owner,
 					      json_object_get(metadata.document, "servable"), err);
 	else if (code == ERR_OK && !filename)
 		code = err_set(err, ERR_INVALID_ARGUMENT, "the part 'file' (an archive or a model file) is missing");

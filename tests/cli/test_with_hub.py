@@ -74,6 +74,27 @@ def test_a_function_from_file_to_removal(hub, admin, tmp_path):
     admin("describe", "greet", code=4)
 
 
+def test_a_pipeline_from_its_file(admin, tmp_path):
+    (tmp_path / "tools.py").write_text(FUNCTION)
+    admin("publish", tmp_path / "tools.py", "--function", "greet", "--name", "greet", "--title", "A greeter")
+    plan = {"steps": [{"name": "once", "servable": "greet", "inputs": "input"},
+                      {"name": "again", "servable": "admin/greet", "version": 1, "inputs": "once", "parameters": {"mark": "?"}}],
+            "outputs": "again"}
+    (tmp_path / "pipeline.json").write_text(json.dumps(plan))
+    said = admin("publish", tmp_path / "pipeline.json", "--name", "twice", "--title", "Greets twice")
+    assert "published admin/twice version 1" in said.stderr and "Pipeline, runs in pipeline" in said.stderr
+    assert admin("run", "twice", '"you"').stdout == "hello hello you!?\n"
+    assert "takes    string" in admin("describe", "twice").stdout
+    plan["steps"][0]["servable"] = "nobody"
+    whole = {"datacite": {"titles": [{"title": "Whole"}]}, "dlhub": {"name": "whole"},
+             "servable": {"type": "Pipeline", "shim": "hub.Pipeline", "pipeline": plan}}
+    (tmp_path / "whole.json").write_text(json.dumps(whole))
+    refused = admin("publish", tmp_path / "whole.json", code=4)
+    assert "pipeline step 'once': no servable admin/nobody that you may see" in refused.stderr
+    (tmp_path / "whole.json").write_text("{")
+    assert "whole.json" in admin("publish", tmp_path / "whole.json", "--name", "x", "--title", "X", code=2).stderr
+
+
 def test_a_publish_that_fails_keeps_its_log(admin, tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"no model at all")
     done = admin("publish", tmp_path / "bad.onnx", "--name", "bad", "--title", "Bad", "--no-record", code=2)

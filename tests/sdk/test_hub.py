@@ -157,6 +157,17 @@ def test_a_function(sdk, module):
         sdk.run("admin/describe", "a", method="nothing")
 
 
+def test_a_pipeline(sdk, anonymous, identity):
+    steps = [{"name": "a", "servable": "identity", "inputs": "input.x"}, {"name": "b", "servable": identity, "inputs": "a"},
+             {"name": "both", "combine": "stack", "inputs": ["a", "b"]}]
+    version = sdk.publish_pipeline(steps, {"pair": "both"}, "pair", "The same twice", visible_to=["public"],
+                                   example_input=np.float32([1, 2]), example_output=np.float32([[1, 2], [1, 2]]))
+    assert version["engine"] == "pipeline"
+    np.testing.assert_array_equal(anonymous.run("admin/pair", np.float32([3, 4, 5])), np.float32([[3, 4, 5]] * 2))
+    with pytest.raises(dlhub.InvalidArgument, match="pipeline step 'c'"):
+        sdk.publish_pipeline([*steps, {"name": "c", "servable": identity, "inputs": "both"}], "c", "pair", "Three")
+
+
 def test_a_file_as_input(sdk, module, tmp_path):
     sdk.publish(module, "size", "Size of a file", function="size", example_input={"content": "YWJj"})
     (tmp_path / "f.bin").write_bytes(b"\0" * 1000)
