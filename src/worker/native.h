@@ -1,6 +1,7 @@
 /* worker/native.h - the shim of dlhub-worker-native: an ONNX file or a TensorFlow SavedModel in OpenVINO.
  *
- * Owns the compiled model, one infer request and the tensors bound to it. One thread. The order of arguments
+ * Owns the compiled model, one infer request and the tensors bound to it; where the same shapes come again and again
+ * also a second compilation, for these. One thread. The order of arguments
  * is the servable's `run` method's; each is found among the model's inputs and outputs by name, or, where the
  * model has only one, is that one. Computes in f32 (and exactly what the model says for integers that fit 32
  * bits: the CPU plugin narrows 64-bit ones, so that larger values are refused, not changed). */
@@ -20,6 +21,9 @@ must_check enum err_code native_prepare(void *context, struct worker_loop *loop,
 must_check enum err_code native_load(void *context, struct worker_loop *loop, json_t *load, json_t *ready, struct err *err);
 must_check enum err_code native_run(void *context, const struct worker_run *run, struct worker_reply *reply,
 				    struct err *err);
+
+/* worker_shim.before_wait: what makes later runs faster (native_fit.c). */
+void native_fit(void *context);
 
 /* "OpenVINO 2026.4.1"; returned owned, NULL if it does not tell. */
 char *native_framework(void);

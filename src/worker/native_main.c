@@ -131,7 +131,8 @@ int main(int argc, char **argv)
 		return status;
 	}
 	_cleanup_(native_destroyp) struct native *native = native_create();
-	const struct worker_shim shim = { .context = native, .load = native_load, .run = native_run, .prepare = native_prepare };
+	const struct worker_shim shim = { .context = native, .load = native_load, .run = native_run, .prepare = native_prepare,
+					  .before_wait = native_fit };
 	const struct worker_options options = { .directory = directory };
 	int status;
 	if (arguments.workers && !zygote_run(WORKER_SOCKET, &shim, &options, &status))

@@ -33,13 +33,8 @@ static enum err_code native_check_range(const struct tensor *tensor, struct err 
 	return ERR_OK;
 }
 
-static bool native_same_shape(const struct tensor *a, const struct tensor *b)
-{
-	return a->rank == b->rank && memcmp(a->shape, b->shape, a->rank * sizeof(*a->shape)) == 0;
-}
-
 /* Makes a tensor of that shape the request's: over `memory`, or with memory of its own. */
-static enum err_code native_bind(struct native *native, struct native_port *port, const struct tensor *as, void *memory,
+static enum err_code native_bind(struct native_compiled *compiled, struct native_port *port, const struct tensor *as, void *memory,
 				 struct err *err)
 {
 	ov_shape_t shape = { .rank = as->rank, .dims = (int64_t *)as->shape };
@@ -48,7 +43,7 @@ static enum err_code native_bind(struct native *native, struct native_port *port
 				      ov_tensor_create(port->type, shape, &tensor);
 
 	if (status == OK)
-		status = ov_infer_request_set_tensor_by_const_port(native->request, port->port, tensor);
+		status = ov_infer_request_set_tensor_by_const_port(compiled->request, port->port, tensor);
 	if (status != OK) {
 		char what[320], text[128];
 		shape_format(as->shape, as->rank, text, sizeof(text));
@@ -68,7 +63,7 @@ static enum err_code native_bind(struct native *native, struct native_port *port
 	return ERR_OK;
 }
 
-static enum err_code native_set_input(struct native *native, struct native_port *port, const struct tensor *tensor,
+static enum err_code native_set_input(struct native_compiled *compiled, struct native_port *port, const struct tensor *tensor,
 				      struct err *err)
 {
 	enum err_code code = ERR_OK;
@@ -84,9 +79,9 @@ static enum err_code native_set_input(struct native *native, struct native_port 
 	bool again = port->bound && port->bound_outside == outside && native_same_shape(&port->bound_as, tensor);
 	if (outside) /* large: where it lies; the slabs are few, so that it often is bound already */
 		return again && port->bound_as.data == tensor->data ? ERR_OK :
-								      native_bind(native, port, tensor, tensor->data, err);
+								      native_bind(compiled, port, tensor, tensor->data, err);
 	if (!again)
-		code = native_bind(native, port, tensor, NULL, err);
+		code = native_bind(compiled, port, tensor, NULL, err);
 	if (code == ERR_OK && tensor->len)
 		memcpy(port->bound_as.data, tensor->data, tensor->len);
 	return code;
@@ -102,14 +97,15 @@ static const struct tensor *native_find_input(const struct run_frame *frame, siz
 	return NULL;
 }
 
-static enum err_code native_set_inputs(struct native *native, const struct run_frame *frame, struct err *err)
+static enum err_code native_set_inputs(const struct native *native, struct native_compiled *compiled,
+				       const struct run_frame *frame, struct err *err)
 {
 	for (size_t i = 0; i < native->input_count; i++) {
-		const struct tensor *tensor = native_find_input(frame, i, native->inputs[i].argument->name);
+		const struct tensor *tensor = native_find_input(frame, i, compiled->inputs[i].argument->name);
 		if (!tensor)
 			return err_set(err, ERR_INVALID_ARGUMENT, "input '" STR_FMT "' is missing",
-				       STR_ARG(native->inputs[i].argument->name));
-		enum err_code code = native_set_input(native, &native->inputs[i], tensor, err);
+				       STR_ARG(compiled->inputs[i].argument->name));
+		enum err_code code = native_set_input(compiled, &compiled->inputs[i], tensor, err);
 		if (code != ERR_OK)
 			return code;
 	}
@@ -119,7 +115,7 @@ static enum err_code native_set_inputs(struct native *native, const struct run_f
 /* --- outputs --- */
 
 /* Before the run, where all shapes are known: large outputs are computed where their reply needs them. */
-static enum err_code native_prepare_output(struct native *native, struct native_port *port, struct worker_reply *reply,
+static enum err_code native_prepare_output(struct native_compiled *compiled, struct native_port *port, struct worker_reply *reply,
 					   struct err *err)
 {
 	enum err_code code = worker_reply_reserve(reply, &port->shape, &port->place, err);
@@ -127,13 +123,13 @@ static enum err_code native_prepare_output(struct native *native, struct native_
 	if (code != ERR_OK)
 		return code;
 	if (port->shape.len <= FRAME_INLINE_MAX)
-		return port->bound ? ERR_OK : native_bind(native, port, &port->shape, NULL, err);
+		return port->bound ? ERR_OK : native_bind(compiled, port, &port->shape, NULL, err);
 	if (port->bound && port->bound_as.data == port->place)
 		return ERR_OK;
-	return native_bind(native, port, &port->shape, port->place, err);
+	return native_bind(compiled, port, &port->shape, port->place, err);
 }
 
-static enum err_code native_copy_output(struct native *native, struct native_port *port, struct worker_reply *reply,
+static enum err_code native_copy_output(struct native_compiled *compiled, struct native_port *port, struct worker_reply *reply,
 					struct err *err)
 {
 	struct tensor tensor = port->shape;
@@ -143,7 +139,7 @@ static enum err_code native_copy_output(struct native *native, struct native_por
 	enum err_code code = ERR_OK;
 
 	/* It refuses to tell the shape of a scalar; `shape` stays empty then, as it should be. */
-	if (ov_infer_request_get_tensor_by_const_port(native->request, port->port, &output) != OK ||
+	if (ov_infer_request_get_tensor_by_const_port(compiled->request, port->port, &output) != OK ||
 	    ov_tensor_get_byte_size(output, &tensor.len) != OK ||
 	    (ov_tensor_get_shape(output, &shape) != OK && tensor.len != dtype_size(tensor.dtype)) ||
 	    (tensor.len && ov_tensor_data(output, &data) != OK))
@@ -165,24 +161,41 @@ static enum err_code native_copy_output(struct native *native, struct native_por
 	return code;
 }
 
+/* Whether the inputs have exactly the shapes that `fitted` was compiled for. Its ports are in the method's order, as the
+ * hub's frames are. */
+static bool native_fits(const struct native *native, const struct run_frame *frame)
+{
+	if (!native->fitted.model || frame->count != native->input_count)
+		return false;
+	for (size_t i = 0; i < frame->count; i++)
+		if (!native_same_shape(&native->fitted.inputs[i].shape, &frame->tensors[i]) ||
+		    !str_eq(native->fitted.inputs[i].argument->name, frame->tensors[i].name))
+			return false;
+	return true;
+}
+
 enum err_code native_run(void *context, const struct worker_run *run, struct worker_reply *reply, struct err *err)
 {
 	struct native *native = context;
-	struct native_port *outputs = native->outputs;
+	bool fits = native_fits(native, run->frame);
+	struct native_compiled *compiled = fits ? &native->fitted : &native->any;
+	struct native_port *outputs = compiled->outputs;
 
 	if (run->frame->method.len && !str_eq(run->frame->method, native->method->name))
 		return err_set(err, ERR_NOT_FOUND, "the model has no method '" STR_FMT "'; it has 'run'",
 			       STR_ARG(run->frame->method));
-	enum err_code code = native_set_inputs(native, run->frame, err);
-	for (size_t i = 0; native->outputs_static && code == ERR_OK && i < native->output_count; i++)
-		code = native_prepare_output(native, &outputs[i], reply, err);
-	if (code == ERR_OK && ov_infer_request_infer(native->request) != OK)
+	enum err_code code = native_set_inputs(native, compiled, run->frame, err);
+	for (size_t i = 0; compiled->outputs_static && code == ERR_OK && i < native->output_count; i++)
+		code = native_prepare_output(compiled, &outputs[i], reply, err);
+	if (code == ERR_OK && ov_infer_request_infer(compiled->request) != OK)
 		code = native_error(err, ERR_INVALID_ARGUMENT, "the model cannot run on these inputs");
 	for (size_t i = 0; code == ERR_OK && i < native->output_count; i++) {
-		if (!native->outputs_static)
-			code = native_copy_output(native, &outputs[i], reply, err);
+		if (!compiled->outputs_static)
+			code = native_copy_output(compiled, &outputs[i], reply, err);
 		else if (!outputs[i].bound_outside)
 			memcpy(outputs[i].place, outputs[i].bound_as.data, outputs[i].shape.len);
 	}
+	if (code == ERR_OK && !fits)
+		native_fit_count(native, run->frame);
 	return code;
 }

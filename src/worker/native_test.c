@@ -1,4 +1,4 @@
-#include "worker/native.h"
+#include "worker/native_model.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -213,6 +213,86 @@ static void test_large(void **state)
 	}
 }
 
+#define FIT_RUNS 300
+
+/* The same shapes again and again: they get a compilation of their own, which gives the same; other shapes still run. */
+static void test_fit(void **state)
+{
+	struct fixture f;
+	float values[40];
+	for (int i = 0; i < 40; i++)
+		values[i] = (float)(i % 2 ? i : -i);
+	struct tensor usual = tensor("x", DTYPE_FP32, values, 2, 3, 4), other = tensor("x", DTYPE_FP32, values, 2, 10, 4);
+
+	load_ok(&f, "relu", FLOATS("x", "[null,4]"), FLOATS("y", "[null,4]"));
+	native_fit(f.native);
+	assert_null(f.native->fitted.model);
+	for (int i = 0; i < FIT_RUNS; i++)
+		run_ok(&f, i % 20 ? &usual : &other, 1); /* a majority is enough */
+	native_fit(f.native);
+	assert_non_null(f.native->fitted.model);
+	assert_true(f.native->fitted.outputs_static);
+	for (int i = 0; i < 4; i++) {
+		const struct tensor *x = i % 2 ? &other : &usual;
+		values[1] = (float)i + 1;
+		run_ok(&f, (struct tensor *)x, 1);
+		assert_int_equal(f.reply.tensors[0].shape[0], x->shape[0]);
+		assert_true(((float *)f.reply.tensors[0].data)[1] == (float)i + 1 && ((float *)f.reply.tensors[0].data)[2] == 0);
+	}
+	struct tensor wrong = tensor("x", DTYPE_FP64, values, 2, 3, 4);
+	assert_int_equal(run(&f, &wrong, 1), ERR_INVALID_ARGUMENT);
+	done(&f);
+}
+
+static void test_fit_of_several_and_large(void **state)
+{
+	enum { COUNT = 65536 };
+	struct fixture f;
+	float a[2] = { 5, 6 }, b[2] = { 2, 3 };
+	struct tensor inputs[2] = { tensor("a", DTYPE_FP32, a, 1, 2, 0), tensor("b", DTYPE_FP32, b, 1, 2, 0) };
+
+	load_ok(&f, "two",
+		"{\"type\":\"tuple\",\"element_types\":[" FLOATS("a", "[null]") "," FLOATS("b", "[null]") "]}",
+		"{\"type\":\"tuple\",\"element_types\":[" FLOATS("difference", "[null]") "," FLOATS("product", "[null]") "]}");
+	for (int i = 0; i < FIT_RUNS; i++)
+		run_ok(&f, inputs, 2);
+	native_fit(f.native);
+	assert_non_null(f.native->fitted.model);
+	run_ok(&f, inputs, 2);
+	assert_true(((float *)f.reply.tensors[0].data)[0] == 3 && ((float *)f.reply.tensors[1].data)[1] == 18);
+	done(&f);
+
+	_cleanup_free_ float *values = xcalloc(COUNT, sizeof(*values));
+	struct tensor x = tensor("x", DTYPE_FP32, values, 2, 1, COUNT);
+	load_ok(&f, "large_free", FLOATS("x", "[null,65536]"), FLOATS("y", "[null,65536]"));
+	for (int i = 0; i < FIT_RUNS; i++)
+		run_ok(&f, &x, 1);
+	native_fit(f.native);
+	assert_non_null(f.native->fitted.model);
+	for (int turn = 0; turn < 3; turn++) {
+		for (int i = 0; i < COUNT; i++)
+			values[i] = (float)(i + turn);
+		run_ok(&f, &x, 1);
+		for (int i = 0; i < COUNT; i++)
+			assert_true(((float *)f.reply.tensors[0].data)[i] == -(float)(i + turn));
+	}
+	done(&f);
+}
+
+/* Nothing to gain: no free axis. */
+static void test_no_fit(void **state)
+{
+	struct fixture f;
+	float value = 1;
+	struct tensor x = tensor("x", DTYPE_FP32, &value, 1, 1, 0);
+	load_ok(&f, "identity", FLOATS("x", "[1]"), FLOATS("y", "[1]"));
+	for (int i = 0; i < FIT_RUNS; i++)
+		run_ok(&f, &x, 1);
+	native_fit(f.native);
+	assert_null(f.native->fitted.model);
+	done(&f);
+}
+
 static void test_types(void **state)
 {
 	struct fixture f;
@@ -286,5 +366,6 @@ static void test_unimplemented(void **state)
 }
 
 TEST_MAIN(cmocka_unit_test(test_identity), cmocka_unit_test(test_cost), cmocka_unit_test(test_free_axis),
-	  cmocka_unit_test(test_names), cmocka_unit_test(test_large), cmocka_unit_test(test_types),
+	  cmocka_unit_test(test_names), cmocka_unit_test(test_large), cmocka_unit_test(test_fit),
+	  cmocka_unit_test(test_fit_of_several_and_large), cmocka_unit_test(test_no_fit), cmocka_unit_test(test_types),
 	  cmocka_unit_test(test_scalar), cmocka_unit_test(test_unimplemented))
