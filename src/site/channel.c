@@ -11,6 +11,7 @@
 #define READ_BYTES (256u << 10)
 #define SLOTS_MAX 1024 /* batches that one worker holds */
 #define FDS_MAX 16 /* that came before the frames that they belong to */
+#define PROGRESS_DEPTH 64
 #define MESSAGE_BYTES (16u << 10)   /* of a servable's own error: what is passed on to its caller */
 #define TRACEBACK_BYTES (64u << 10) /* its end says more than its begin */
 
@@ -391,6 +392,18 @@ static enum err_code on_reply(struct channel *channel, const struct frame_header
 	return code;
 }
 
+static enum err_code on_progress(struct channel *channel, const struct frame_header *header, struct str payload, struct err *err)
+{
+	struct slot *slot = slot_of(channel, header->run);
+	_cleanup_json_ json_t *json = NULL;
+	if (!slot)
+		return err_set(err, ERR_INTERNAL, "broke the protocol: it told of a run that it was not given");
+	if (json_read(payload.data, payload.len, PROGRESS_DEPTH, "progress", &json, err) != ERR_OK || !json_is_object(json))
+		return err_set(err, ERR_INTERNAL, "broke the protocol: its progress is no JSON object");
+	channel->events.on_progress(channel->events.context, slot->batch, payload);
+	return ERR_OK;
+}
+
 static enum err_code on_slab(struct channel *channel, const struct frame_header *header, const uint8_t *payload, struct err *err)
 {
 	struct slab_frame frame;
@@ -426,6 +439,8 @@ static enum err_code on_frame(struct channel *channel, const struct frame_header
 	case FRAME_SLAB:
 	case FRAME_RELEASE:
 		return on_slab(channel, header, data, err);
+	case FRAME_PROGRESS:
+		return on_progress(channel, header, payload, err);
 	case FRAME_LOG:
 		channel->events.on_log(channel->events.context, payload);
 		return ERR_OK;

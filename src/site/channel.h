@@ -21,6 +21,8 @@ struct channel_events {
 	void (*on_ready)(void *context, struct str ready); /* the answer to channel_load(); borrowed */
 	/* A batch ended: its runs, or batch->err, are filled. */
 	void (*on_batch_done)(void *context, struct batch *batch);
+	/* How far a batch is: a well-formed JSON object; borrowed. */
+	void (*on_progress)(void *context, struct batch *batch, struct str json);
 	void (*on_log)(void *context, struct str text); /* of the worker's own; borrowed */
 	/* Nothing comes or goes any more; once. `why` says how it broke the protocol, or is the error that it answered
 	 * channel_load() with; ERR_OK: the worker has closed its end. The batches are still held. */

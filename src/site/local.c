@@ -140,6 +140,12 @@ static void on_batch_done(void *context, struct batch *batch)
 	worker->events.on_batch_done(worker->events.context, &worker->worker, batch);
 }
 
+static void on_progress(void *context, struct batch *batch, struct str json)
+{
+	struct local_worker *worker = context;
+	worker->events.on_progress(worker->events.context, &worker->worker, batch, json);
+}
+
 /* The operator's log is not the servable's to fill. */
 static void on_log(void *context, struct str text)
 {
@@ -211,7 +217,7 @@ static void worker_abandon(struct worker *base)
 static enum err_code open_channel(struct local_worker *worker, const struct worker_spec *spec, int *ret_socket, struct err *err)
 {
 	const struct channel_events heard = {
-		.on_ready = on_ready, .on_batch_done = on_batch_done, .on_log = on_log, .on_end = on_end, .context = worker
+		.on_ready = on_ready, .on_batch_done = on_batch_done, .on_progress = on_progress, .on_log = on_log, .on_end = on_end, .context = worker
 	};
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)

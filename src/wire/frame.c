@@ -319,6 +319,8 @@ int frame_peek(const uint8_t *data, size_t len, struct frame_header *ret, const 
 		return -1;
 	if ((header.type == FRAME_CANCEL || header.type == FRAME_FORK || header.type == FRAME_FORKED) && header.length != 0)
 		return -1;
+	if (header.type == FRAME_PROGRESS && header.length > FRAME_PROGRESS_MAX)
+		return -1;
 	if (header.type == FRAME_EXITED && header.length != sizeof(struct exited_frame))
 		return -1;
 	if (len - sizeof(header) < header.length)

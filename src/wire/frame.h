@@ -5,7 +5,7 @@
  * length, count and enumeration against the bytes it was given, and copies nothing that it does not check.
  *
  * hub → worker: LOAD (once, first), RUN, SLAB (carries a descriptor), RELEASE, CANCEL.
- * worker → hub: READY (answer to LOAD), RESULT or ERROR (answer to RUN; ERROR with run 0 answers LOAD), SLAB, LOG.
+ * worker → hub: READY (answer to LOAD), RESULT or ERROR (answer to RUN; ERROR with run 0 answers LOAD), SLAB, LOG, PROGRESS.
  * hub → zygote: LOAD (once, first), FORK (carries a descriptor).
  * zygote → hub: READY, REFUSED or ERROR (answer to LOAD), FORKED (carries a descriptor) or REFUSED (answer to FORK),
  * EXITED, LOG. */
@@ -18,6 +18,7 @@
 #define FRAME_INLINE_MAX 16384u	      /* tensor data up to this many bytes travels inside the frame */
 #define FRAME_LENGTH_MAX (64u << 20)  /* largest payload; what is larger goes through slabs */
 #define FRAME_TENSORS_MAX 1024u
+#define FRAME_PROGRESS_MAX (1u << 20) /* bytes of one PROGRESS */
 #define FRAME_DATA_ALIGN 16u /* of every tensor's bytes, from the start of the payload or of the slab */
 
 enum frame_type {
@@ -34,6 +35,7 @@ enum frame_type {
 	FRAME_FORKED,	/* no payload: that worker is there; its pidfd in SCM_RIGHTS */
 	FRAME_REFUSED,	/* text: why not; with run 0: why this servable cannot be forked at all */
 	FRAME_EXITED,	/* struct exited_frame: that worker has ended */
+	FRAME_PROGRESS, /* JSON: {"progress"?, "text"?, "partial"?} of the run that it is at */
 	FRAME_TYPE_COUNT
 };
 

@@ -265,6 +265,8 @@ static void test_peek(void **state)
 		{ { .type = FRAME_REFUSED, .length = 4 }, 0 },
 		{ { .type = FRAME_EXITED, .length = 4 }, -1 },
 		{ { .type = FRAME_EXITED, .length = 8 }, 0 },
+		{ { .type = FRAME_PROGRESS, .run = 1, .length = FRAME_PROGRESS_MAX }, 0 },
+		{ { .type = FRAME_PROGRESS, .run = 1, .length = FRAME_PROGRESS_MAX + 1 }, -1 },
 		{ { .type = 0 }, -1 },
 		{ { .type = FRAME_TYPE_COUNT }, -1 },
 		{ { .type = 0xffff }, -1 },

@@ -151,7 +151,9 @@ static enum err_code loop_steer(struct worker_loop *loop, const struct frame_hea
 		loop->slabs_out--;
 		return ERR_OK;
 	case FRAME_CANCEL:
-		if (loop->cancelled_count < LOOP_CANCELLED_MAX && inbox_has_run(&loop->inbox, header->run))
+		if (header->run == loop->run_id)
+			loop->run_cancelled = true;
+		else if (loop->cancelled_count < LOOP_CANCELLED_MAX && inbox_has_run(&loop->inbox, header->run))
 			loop->cancelled[loop->cancelled_count++] = header->run;
 		return ERR_OK;
 	case FRAME_LOAD:
@@ -162,22 +164,35 @@ static enum err_code loop_steer(struct worker_loop *loop, const struct frame_hea
 	}
 }
 
-enum err_code loop_receive(struct worker_loop *loop, struct err *err)
+static enum err_code loop_steer_all(struct worker_loop *loop, struct err *err)
 {
 	struct frame_header header;
 	const uint8_t *payload;
-
-	if (loop->shim->before_wait)
-		loop->shim->before_wait(loop->shim->context);
-	enum err_code code = inbox_receive(&loop->inbox, err);
-	if (loop->shim->after_wait)
-		loop->shim->after_wait(loop->shim->context);
+	enum err_code code = ERR_OK;
 	int found = 0;
+
 	while (code == ERR_OK && (found = inbox_scan(&loop->inbox, &header, &payload)) > 0)
 		code = loop_steer(loop, &header, payload, err);
 	if (code == ERR_OK && found < 0)
 		code = err_set(err, ERR_INVALID_ARGUMENT, "what came from the hub is no frame");
 	return code;
+}
+
+enum err_code loop_take_in(struct worker_loop *loop, struct err *err)
+{
+	enum err_code code = inbox_receive(&loop->inbox, err);
+
+	return code == ERR_OK ? loop_steer_all(loop, err) : code;
+}
+
+enum err_code loop_receive(struct worker_loop *loop, struct err *err)
+{
+	if (loop->shim->before_wait)
+		loop->shim->before_wait(loop->shim->context);
+	enum err_code code = inbox_receive(&loop->inbox, err);
+	if (loop->shim->after_wait)
+		loop->shim->after_wait(loop->shim->context);
+	return code == ERR_OK ? loop_steer_all(loop, err) : code;
 }
 
 /* The next LOAD or RUN in its order: what steers was handled when it came. */
@@ -308,7 +323,10 @@ static enum err_code loop_execute(struct worker_loop *loop, const struct frame_h
 		.deadline_ns = (int64_t)header->deadline_ns,
 		.wants_output = header->flags & FRAME_WANTS_OUTPUT,
 	};
+	loop->run_id = header->run;
+	loop->run_cancelled = false;
 	code = loop->shim->run(loop->shim->context, &run, reply, err);
+	loop->run_id = 0;
 	int64_t ended_ns = clock_ns();
 	if (!loop->out.len)
 		loop->oldest_ns = ended_ns;

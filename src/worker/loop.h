@@ -85,5 +85,11 @@ bool worker_input_is_shared(const struct worker_run *run, const void *data);
 must_check enum err_code worker_keep_input(const struct worker_run *run, const void *data, uint8_t **ret_base,
 					   size_t *ret_size, struct err *err);
 
+/* How far the run is: a JSON object {"progress"?: 0..1, "text"?, "partial"?}; sent at once. ERR_FAILED_PRECONDITION: no
+ * run is under way; ERR_OUT_OF_RANGE: over FRAME_PROGRESS_MAX bytes. */
+must_check enum err_code worker_progress(struct worker_loop *loop, struct str json, struct err *err);
+/* Whether nobody waits for the run any more: the servable may stop, and say anything. Cheap enough to ask often. */
+bool worker_cancelled(struct worker_loop *loop);
+
 /* A line for the operator's log (FRAME_LOG); goes out with the next write. */
 void worker_log(struct worker_loop *loop, const char *fmt, ...) _printf_(2, 3);

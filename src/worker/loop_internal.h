@@ -25,6 +25,9 @@ struct worker_loop {
 	size_t run_slab_count;
 	uint64_t cancelled[LOOP_CANCELLED_MAX];
 	size_t cancelled_count;
+	uint64_t run_id;     /* that the servable is at; 0: none */
+	bool run_cancelled;  /* nobody waits for it any more */
+	int64_t asked_ns;    /* when worker_cancelled() last looked */
 };
 
 /* Takes `fd`; returned owned. */
@@ -33,6 +36,8 @@ void loop_destroy(struct worker_loop *loop);
 
 /* Waits for bytes and handles what steers. ERR_CANCELLED: a signal came first; ERR_UNAVAILABLE: the hub has gone. */
 must_check enum err_code loop_receive(struct worker_loop *loop, struct err *err);
+/* The same where bytes are there already, without letting go of what the shim holds while it waits. */
+must_check enum err_code loop_take_in(struct worker_loop *loop, struct err *err);
 /* Waits for LOAD and gives it to `load`: the shim's own, or how it prepares for forking. */
 must_check enum err_code loop_load(struct worker_loop *loop, worker_load_fn load, struct err *err);
 must_check enum err_code loop_say_ready(struct worker_loop *loop, struct err *err);

@@ -6,6 +6,7 @@
 #include "worker/inbox.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,7 +33,7 @@ static enum err_code shim_load(void *context, struct worker_loop *loop, json_t *
 	return ERR_OK;
 }
 
-/* "echo" gives its inputs back, "reserve" writes them itself, "fail" fails. */
+/* "echo" gives its inputs back, "reserve" writes them itself, "fail" fails, "steps" goes on until nobody waits for it. */
 static enum err_code shim_run(void *context, const struct worker_run *run, struct worker_reply *reply, struct err *err)
 {
 	struct hub *hub = context;
@@ -45,6 +46,11 @@ static enum err_code shim_run(void *context, const struct worker_run *run, struc
 		worker_reply_traceback(reply, STR("line 1"));
 		err_set(err, ERR_INVALID_ARGUMENT, "no \"such\" thing");
 		return err_advise(err, "try another");
+	}
+	if (str_eq(run->frame->method, STR("steps"))) {
+		code = worker_progress(run->loop, STR("{\"progress\":0.5}"), err);
+		while (code == ERR_OK && !worker_cancelled(run->loop))
+			sched_yield();
 	}
 	for (size_t i = 0; code == ERR_OK && i < run->frame->count; i++) {
 		const struct tensor *tensor = &run->frame->tensors[i];
@@ -291,6 +297,38 @@ static void test_cancel(void **state)
 	buf_done(&out);
 }
 
+/* What a run tells comes before its answer; that it is cancelled reaches it while it runs, and no other run. */
+static void test_progress_and_cancel_in_mid_run(void **state)
+{
+	struct hub hub;
+	struct buf out;
+	struct frame_header header;
+	const uint8_t *payload;
+	float number = 7;
+	struct tensor one = floats("x", &number, 1);
+
+	hub_start_ready(&hub);
+	buf_init(&out, 1 << 20);
+	for (uint64_t run = 1; run <= 2; run++) {
+		put_run(&out, run, STR("steps"), &one, 0, NULL);
+		hub_send(&hub, &out);
+		assert_true(hub_next(&hub, &header, &payload));
+		assert_int_equal(header.type, FRAME_PROGRESS);
+		assert_int_equal(header.run, run);
+		assert_memory_equal(payload, "{\"progress\":0.5}", header.length);
+		put_run(&out, 77, STR("echo"), &one, 0, NULL); /* runs that wait are read in between, and kept */
+		put(&out, FRAME_CANCEL, run, NULL, 0);
+		hub_send(&hub, &out);
+		expect_echo(&hub, run, &one);
+		expect_echo(&hub, 77, &one);
+	}
+	put_run(&out, 3, STR("steps"), &one, 0, NULL); /* nobody is left to wait for it */
+	hub_send(&hub, &out);
+	assert_true(hub_next(&hub, &header, &payload));
+	assert_int_equal(hub_stop(&hub), 0);
+	buf_done(&out);
+}
+
 /* A run whose deadline has passed is not started. */
 static void test_late(void **state)
 {
@@ -429,5 +467,5 @@ static void test_garbage(void **state)
 }
 
 TEST_MAIN(cmocka_unit_test(test_runs_in_order), cmocka_unit_test(test_pieces), cmocka_unit_test(test_error_and_output),
-	  cmocka_unit_test(test_cancel), cmocka_unit_test(test_late), cmocka_unit_test(test_slabs),
+	  cmocka_unit_test(test_cancel), cmocka_unit_test(test_progress_and_cancel_in_mid_run), cmocka_unit_test(test_late), cmocka_unit_test(test_slabs),
 	  cmocka_unit_test(test_load_error), cmocka_unit_test(test_other_version), cmocka_unit_test(test_garbage))

@@ -23,7 +23,11 @@ struct server {
 	size_t method_count;
 	char *framework, *engine; /* owned; NULL: not loaded yet */
 	PyThreadState *waiting; /* ours, while the loop waits */
+	struct worker_loop *loop; /* of the run that is under way; NULL: none */
+	unsigned long thread;	  /* that serves */
 };
+
+static struct server *serving; /* this process has one; NULL: it only inspects */
 
 /* Moves the Python error into `err`. `reply` gets the traceback; may be NULL. */
 static enum err_code take_python_error(struct server *server, struct worker_reply *reply, struct err *err)
@@ -150,9 +154,11 @@ static enum err_code on_run(void *context, const struct worker_run *run, struct 
 		return err_set(err, ERR_NOT_FOUND, "the servable has no method '" STR_FMT "'",
 			       STR_ARG(run->frame->method));
 	python_memories_begin_run(&server->types.memories, run);
+	server->loop = run->loop;
 	enum err_code code = python_method_run(method, &server->types, run->frame, reply, err);
 	if (PyErr_Occurred())
 		code = take_python_error(server, reply, err);
+	server->loop = NULL;
 	python_memories_end_run(&server->types.memories);
 	pass_output(server, run, reply);
 	return code;
@@ -200,6 +206,8 @@ static PyObject *frames_serve(PyObject *module, PyObject *args)
 
 	if (!PyArg_ParseTuple(args, "iOOzO", &fd, &server.load, &server.report, &directory, &server.forked))
 		return NULL;
+	server.thread = PyThread_get_thread_ident();
+	serving = &server;
 	if (python_types_init(&server.types)) {
 		if (python_output_init(&server.output, &err) == ERR_OK)
 			status = serve(&server, fd, directory);
@@ -214,10 +222,47 @@ static PyObject *frames_serve(PyObject *module, PyObject *args)
 	free(server.engine);
 	python_types_done(&server.types);
 	err_done(&err);
+	serving = NULL;
 	return PyErr_Occurred() ? NULL : PyLong_FromLong(status);
 }
 
+/* The loop of the run under way, for the one thread that may use it; NULL with a Python error, or without one where there is
+ * no run. */
+static struct worker_loop *loop_of_run(void)
+{
+	if (!serving || !serving->loop)
+		return NULL;
+	if (PyThread_get_thread_ident() == serving->thread)
+		return serving->loop;
+	PyErr_SetString(PyExc_RuntimeError, "only the thread that the servable is called in may ask or tell the hub");
+	return NULL;
+}
+
+static PyObject *frames_progress(PyObject *module, PyObject *args)
+{
+	const char *text;
+	struct err err = ERR_INIT;
+
+	if (!PyArg_ParseTuple(args, "s", &text))
+		return NULL;
+	struct worker_loop *loop = loop_of_run();
+	if (loop && worker_progress(loop, str_of(text), &err) != ERR_OK)
+		PyErr_SetString(err.code == ERR_OUT_OF_RANGE ? PyExc_ValueError : PyExc_OSError, err_text(&err));
+	err_done(&err);
+	return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *frames_cancelled(PyObject *module, PyObject *args)
+{
+	struct worker_loop *loop = loop_of_run();
+	bool cancelled = loop && worker_cancelled(loop);
+
+	return PyErr_Occurred() ? NULL : PyBool_FromLong(cancelled);
+}
+
 static PyMethodDef frames_functions[] = {
+	{ "progress", frames_progress, METH_VARARGS, "progress(text): JSON for whoever waits for the run" },
+	{ "cancelled", frames_cancelled, METH_NOARGS, "cancelled() -> whether nobody waits for the run" },
 	{ "serve", frames_serve, METH_VARARGS, "serve(descriptor, load, report, directory, forked) -> exit status" },
 	{ NULL, NULL, 0, NULL },
 };

@@ -8,7 +8,7 @@ import socket
 import struct
 
 VERSION = 1
-LOAD, READY, RUN, RESULT, ERROR, SLAB, RELEASE, CANCEL, LOG, FORK, FORKED, REFUSED, EXITED = range(1, 14)
+LOAD, READY, RUN, RESULT, ERROR, SLAB, RELEASE, CANCEL, LOG, FORK, FORKED, REFUSED, EXITED, PROGRESS = range(1, 15)
 WANTS_OUTPUT = 1
 INLINE = 0xFFFFFFFF
 INLINE_MAX = 16384
@@ -106,6 +106,7 @@ class Hub:
         self.sock.settimeout(timeout_s)
         self.buffer = bytearray()
         self.fds, self.slabs, self.own, self.logs, self.released = [], {}, {}, [], []
+        self.progress = []
         self.run_id = 0
         self.run_ns = 0
 
@@ -132,7 +133,7 @@ class Hub:
         while True:
             if len(self.buffer) >= HEADER.size:
                 length, kind, flags, run, deadline = HEADER.unpack_from(self.buffer)
-                if length > LENGTH_MAX or not READY <= kind <= EXITED:
+                if length > LENGTH_MAX or not READY <= kind <= PROGRESS:
                     raise WorkerGone("the worker sent what is no frame")
                 if len(self.buffer) >= HEADER.size + length:
                     payload = bytes(self.buffer[HEADER.size : HEADER.size + length])
@@ -150,6 +151,8 @@ class Hub:
             kind, _, run, deadline, payload = self.receive()
             if kind == LOG:
                 self.logs.append(payload.decode())
+            elif kind == PROGRESS:
+                self.progress.append((run, json.loads(payload)))
             elif kind == SLAB:
                 number, _, size = SLAB_FRAME.unpack(payload)
                 self.slabs[number] = mmap.mmap(self.fds.pop(0), size, mmap.MAP_SHARED, mmap.PROT_READ)

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from frames import RUN, WorkerFailed, WorkerGone, encode, encode_run
+from frames import CANCEL, PROGRESS, RESULT, RUN, WorkerFailed, WorkerGone, decode_run, encode, encode_run
 from workers import function, is_sanitized
 
 STRING, NUMBER, FLOAT, INTEGER, BOOLEAN = (
@@ -265,6 +265,60 @@ def test_a_worker_that_ends_is_gone(worker, source):
     assert one.wait_gone() != 0
     if "11" in source:
         assert "Segmentation fault" in one.stderr()  # with where in Python it was
+
+
+STEPS = """
+import threading
+from dlhub_worker import cancelled, progress
+
+def f(x):
+    if x == "elsewhere":
+        caught = []
+        def tell():
+            try:
+                progress(1)
+            except RuntimeError as error:
+                caught.append(str(error))
+        thread = threading.Thread(target=tell)
+        thread.start()
+        thread.join()
+        return caught
+    if x == "wrong":
+        progress(partial=float("nan"))
+    if x == "much":
+        progress(text="x" * (2 << 20))
+    progress(0.5, "half", [1, 2])
+    progress(7, partial=Odd())
+    while x == "wait" and not cancelled():
+        pass
+    return cancelled()
+
+class Odd:
+    def tolist(self):
+        return {"a": 1}
+
+assert not cancelled()
+progress(0.1)  # nobody listens: there is no run
+"""
+
+
+def test_progress_and_cancelled(worker):
+    one = worker(function(ANY, ANY), {"code.py": STEPS})
+    assert one.run_json("go") is False
+    assert one.progress == [
+        (1, {"progress": 0.5, "text": "half", "partial": [1, 2]}),
+        (1, {"progress": 1.0, "partial": {"a": 1}}),
+    ]
+    assert one.run_json("elsewhere") == ["only the thread that the servable is called in may ask or tell the hub"]
+    assert "Out of range float" in failure(lambda: one.run_json("wrong"))["message"]
+    assert "at most 1048576" in failure(lambda: one.run_json("much"))["message"]
+    one.send(encode(RUN, encode_run("run", [("input_0", "JSON", [], b'"wait"')]), 99))
+    assert one.receive()[0] == PROGRESS  # it has begun
+    one.send(encode(CANCEL, run=99))
+    kind, run, payload = one.next_answer()
+    assert (kind, run) == (RESULT, 99)
+    assert decode_run(payload, {})[0][0][3] == b"true"
+    assert one.run_json("go") is False  # the next one is wanted
 
 
 def test_writing_to_the_socket_breaks_only_this_worker(worker):
