@@ -24,10 +24,27 @@ function init()
 	end
 end
 
+-- Where refusals are expected: how many were told to come back (429 or 503, with Retry-After).
+local threads = {}
+function setup(thread)
+	threads[#threads + 1] = thread
+end
+refused = 0
+if os.getenv("BENCH_MAY_REFUSE") then
+	response = function(status, headers)
+		if (status == 429 or status == 503) and headers["Retry-After"] then
+			refused = refused + 1
+		end
+	end
+end
+
 function done(summary, latency, requests)
-	local errors = summary.errors
+	local errors, refused = summary.errors, 0
+	for _, thread in ipairs(threads) do
+		refused = refused + thread:get("refused")
+	end
 	io.write(string.format(
-		'{"requests": %d, "seconds": %.6f, "p50_us": %d, "p99_us": %d, "failed": %d}\n',
+		'{"requests": %d, "seconds": %.6f, "p50_us": %d, "p99_us": %d, "failed": %d, "refused": %d}\n',
 		summary.requests, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
-		errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+		errors.connect + errors.read + errors.write + errors.status + errors.timeout, refused))
 end

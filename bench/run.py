@@ -21,6 +21,7 @@ sys.path.insert(0, str(HERE))
 
 import batches
 import encoder as encoder_parts
+import faults
 import many
 import report
 import tensors
@@ -147,11 +148,16 @@ def workers(bench: Bench) -> None:
     many.each(bench, identity())
 
 
-SECTIONS = {"native": native, "python": python, "encoder": encoder, "large": large, "wire": tensors.wire, "batches": batched, "workers": workers,
+def hardships(bench: Bench) -> None:
+    faults.neighbours(bench, identity(), identity(None))
+    faults.overload(bench)
+
+
+SECTIONS = {"native": native, "python": python, "encoder": encoder, "large": large, "wire": tensors.wire, "batches": batched, "workers": workers, "faults": hardships,
             "life": life}
 
 
-def identity(elements: int = 1) -> bytes:
+def identity(elements: int | None = 1) -> bytes:
     """ONNX's Identity of FP32[elements], as the tests have it."""
     return models().identity(models().FLOAT, [elements])
 

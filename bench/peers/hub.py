@@ -59,10 +59,14 @@ class Hub(Server):
 
     def publish_native(self, model: bytes) -> Target:
         """An ONNX file that gives back its one FP32."""
-        file = self.folder / "identity.onnx"
-        file.write_bytes(model)
-        self.publish(file, "identity")
+        self.publish_model(model, "identity")
         return self._target("identity", NATIVE_BODY)
+
+    def publish_model(self, model: bytes, name: str) -> None:
+        """An ONNX file."""
+        file = self.folder / f"{name}.onnx"
+        file.write_bytes(model)
+        self.publish(file, name)
 
     def publish_python(self) -> Target:
         """A function that returns "hello world"."""
@@ -92,6 +96,10 @@ class Hub(Server):
         target.content_type = "application/octet-stream"
         target.headers = (f"Inference-Header-Content-Length: {len(head)}",)
         return target
+
+    def plain(self, name: str, body: bytes) -> Target:
+        """A body of the Open Inference Protocol as JSON."""
+        return self._target(name, body)
 
     def _target(self, name: str, body: bytes) -> Target:
         return Target(self.port, f"/v2/models/admin/{name}/infer", body, self.pids, self.token)
@@ -123,7 +131,7 @@ class Hub(Server):
 
     def answer(self, target: Target) -> bytes:
         """The body of the answer to one request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             headers = {"Authorization": f"Bearer {self.token}", "Content-Type": target.content_type}
             headers.update(line.split(": ", 1) for line in target.headers)
