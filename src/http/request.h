@@ -120,6 +120,8 @@ struct request {
 	struct request *next_waiter, *previous_waiter;
 	bool watched; /* in the server's list of those whose client may leave: http/leavers.c */
 	struct request *suspended_next, *suspended_previous;
+	struct request *held_next; /* in the server's list of refusals that wait: http/refusals.c */
+	int64_t held_until_ns;
 	struct request *paused_next; /* in the server's list of those that go on in the next turn */
 };
 

@@ -93,7 +93,7 @@ static void on_run_done(void *context, struct run *run)
 	struct request *request = context;
 	request->server->pending--;
 	leavers_unwatch(request);
-	if (run_reply(request))
+	if (run_reply(request) && !refusal_hold(request))
 		request_complete(request);
 }
 
@@ -173,7 +173,7 @@ static void parse_end_done(void *context)
 {
 	struct request *request = context;
 	request->server->pending--;
-	if (request->reply.status || go_on(request))
+	if ((request->reply.status || go_on(request)) && !refusal_hold(request))
 		request_complete(request);
 }
 
@@ -187,7 +187,7 @@ void run_finish(struct request *request)
 		return;
 	}
 	parse_end_work(request);
-	if (request->reply.status || go_on(request))
+	if ((request->reply.status || go_on(request)) && !refusal_hold(request))
 		request->phase = PHASE_REPLY;
 }
 

@@ -459,6 +459,7 @@ enum err_code http_server_start(const struct http_parts *parts, struct http_serv
 	metrics_add(parts->metrics, metric_collect_http, server);
 	server->hook = hook_create_before_wait(parts->loop, on_before_wait, server);
 	server->housekeeping = timer_create_on(parts->loop, on_housekeeping, server);
+	server->refusals = timer_create_on(parts->loop, refusals_on_timer, server);
 	timer_start(server->housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
 	watch_set(server->watch, WATCH_READ);
 	*ret = server;
@@ -479,6 +480,7 @@ void http_server_quiesce(struct http_server *server)
 {
 	int fd = server->ending ? -1 : MHD_quiesce_daemon(server->daemon); /* it gives the descriptor each time */
 	server->ending = true;
+	refusals_end_all(server);
 	if (fd >= 0)
 		close(fd);
 	task_streams_end(server);
@@ -514,6 +516,7 @@ void http_server_stop(struct http_server *server)
 	hook_close(server->hook);
 	watch_close(server->watch);
 	timer_close(server->housekeeping);
+	timer_close(server->refusals);
 	MHD_stop_daemon(server->daemon);
 	linger_end_all(server);
 	free(server);

@@ -34,6 +34,8 @@ struct http_server {
 	struct request *suspended; /* those whose client may leave while they wait */
 	struct request *paused; /* those that gave the turn to others in the middle of their body */
 	uint64_t task_changes;	 /* how often any task has changed */
+	struct request *held, *held_last; /* refusals that wait to be sent, the oldest first */
+	struct timer *refusals;
 	struct client_list awaited; /* connections whose next head is awaited, the longest waiting first */
 	struct client_list sending; /* those with a request under way */
 	size_t client_count;
@@ -74,6 +76,11 @@ void run_reply_encode(struct request *request);
 must_check enum err_code run_reply_write_dlhub(struct buf *out, struct run *run, struct err *err);
 /* The run has ended: makes the reply. false: it is large, so the pool does, and request_complete() comes later. */
 must_check bool run_reply(struct request *request);
+
+/* http/refusals.c: takes a request whose answer is 429, to be completed a moment later; false: it is to be answered now. */
+bool refusal_hold(struct request *request);
+void refusals_on_timer(void *server);
+void refusals_end_all(struct http_server *server);
 
 /* http/patience.c: slow clients. */
 void patience_connection(void *context, struct MHD_Connection *connection, void **socket_context,
