@@ -29,3 +29,18 @@ def identity_onnx():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
     return model.SerializeToString()
+
+
+@pytest.fixture
+def hub_with(tmp_path):
+    """Makes a hub with these flags, for a `with`."""
+    import contextlib
+
+    @contextlib.contextmanager
+    def start(*flags):
+        process = HubProcess(tmp_path / "other", *flags)
+        try:
+            yield process
+        finally:
+            assert process.stop() == 0, process.log_text()
+    return start

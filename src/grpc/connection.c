@@ -210,6 +210,11 @@ void connections_done(struct grpc_server *server)
 
 /* --- reading --- */
 
+static bool speaks_http1(const uint8_t *data, size_t len)
+{
+	return len > 3 && data[0] >= 'A' && data[0] <= 'Z' && memcmp(data, "PRI", 3) != 0;
+}
+
 /* Somebody who speaks HTTP/1.1 at the wrong port is told, in the words that they understand. */
 static void refuse_http1(struct connection *connection)
 {
@@ -228,7 +233,7 @@ static void receive(struct connection *connection, const uint8_t *data, size_t l
 		connection->greeted = true;
 		return;
 	}
-	if (used == NGHTTP2_ERR_BAD_CLIENT_MAGIC && !connection->greeted && len && data[0] >= 'A' && data[0] <= 'Z')
+	if (!connection->greeted && speaks_http1(data, len))
 		refuse_http1(connection);
 	else
 		kill_it(connection);
@@ -325,7 +330,7 @@ static void flush(struct connection *connection)
 {
 	struct gather *gather = &connection->server->gather;
 	size_t total = 0;
-	bool more = !connection->linger_until_ns && send_unsent(connection);
+	bool more = connection->greeted && !connection->linger_until_ns && send_unsent(connection);
 	while (more && !connection->dead) {
 		if (!collect(connection, gather)) {
 			kill_it(connection);
@@ -427,8 +432,7 @@ void connection_create(struct grpc_server *server, int fd)
 	server->connection_count++;
 	set_socket_options(fd);
 	greet(connection);
-	watch_set(connection->watch, WATCH_READ);
-	connection_touch(connection);
+	watch_set(connection->watch, WATCH_READ); /* nothing is said before the peer has spoken HTTP/2 */
 }
 
 static void forget(struct connection *connection)
@@ -467,10 +471,11 @@ void connection_look(struct connection *connection, int64_t now_ns)
 		kill_it(connection);
 		return;
 	}
-	if (!connection->calls && now_ns - connection->active_ns > idle_ns)
-		connection_go_away(connection);
-	if (!connection->calls && now_ns - connection->active_ns > 2 * idle_ns)
+	int64_t idle_since_ns = connection->calls ? now_ns : connection->active_ns;
+	if (now_ns - idle_since_ns > (connection->greeted ? 2 * idle_ns : idle_ns))
 		kill_it(connection); /* it does not even take its leave */
+	else if (now_ns - idle_since_ns > idle_ns)
+		connection_go_away(connection);
 	for (struct call *call = connection->calls, *next; call; call = next) {
 		next = call->next;
 		call_look(call, now_ns, idle_ns);
