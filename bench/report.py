@@ -15,7 +15,8 @@ ratios; a ratio compares more between machines than a time does. Each figure is 
   passes its token, the access decision and the check against the schema, in Open Inference Protocol JSON.
 - *Encoder*: the convolutional encoder of `examples/encoder` (64x64 to 100), one row a request as a binary tensor; TensorFlow
   calls the same SavedModel in its own process, the faster of its two ways.
-- *Private memory* is Private_Clean + Private_Dirty of smaps_rollup, all processes of one worker together.
+- *Private memory* is Private_Clean + Private_Dirty of smaps_rollup, all processes of one worker together; of many idle ones,
+  of all processes below the hub (the zygote, and those that only wait for an end) over the number of workers.
 """
 
 

@@ -54,6 +54,9 @@ ROWS = (
     Row("FP32 to JSON, six decimals", "wire print 6 decimals", "", ">=", 250, "MB/s"),
     Row("hub: start to ready", "ready", "", "<=", 100, "ms"),
     Row("hub: resident when idle", "hub resident", "", "<=", 25, "MB"),
-    Row("native worker: private memory", "native private", "", "<=", 12, "MB"),
+    Row("native worker after load: private memory", "native private", "", "<=", 12, "MB"),
+    Row("native workers of one servable, 512, idle: private memory each", "idle native private", "", "<=", 8, "MB"),
+    Row("native workers of one servable: 1 to 512 started", "512 native started", "", "<=", 8, "s"),
+    Row("Python workers of one servable, 64, idle: private memory each", "idle Python private", "", "<=", 8, "MB"),
     Row("native servable, cold: first answer", "cold", "", "<=", 300, "ms"),
 )

@@ -22,6 +22,7 @@ sys.path.insert(0, str(HERE))
 import batches
 import encoder as encoder_parts
 import faults
+import idle as idle_parts
 import many
 import report
 import tensors
@@ -153,8 +154,15 @@ def hardships(bench: Bench) -> None:
     faults.overload(bench)
 
 
+def idle(bench: Bench) -> None:
+    """Many workers of one servable with nothing to do."""
+    for _ in range(bench.rounds):
+        idle_parts.native(bench, identity())
+        idle_parts.python(bench)
+
+
 SECTIONS = {"native": native, "python": python, "encoder": encoder, "large": large, "wire": tensors.wire, "batches": batched, "workers": workers, "faults": hardships,
-            "life": life}
+            "idle": idle, "life": life}
 
 
 def identity(elements: int | None = 1) -> bytes:

@@ -23,9 +23,12 @@ class Server:
     def pids(self) -> list[int]:
         return tree(self.process.pid)
 
+    def log_text(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
     def check_alive(self) -> bool:
         if self.process.poll() is not None:
-            tail = (self.folder / "log").read_text(errors="replace")[-600:]
+            tail = self.log_text()[-600:]
             raise Failed(f"{self.name} ended with {self.process.returncode}: {tail}")
         return True
 
