@@ -10,12 +10,14 @@ enum err_code handle_hub(struct request *request, struct err *err)
 	struct http_server *server = request->server;
 	char sandbox[256];
 	sandbox_format(server->sandbox, sandbox, sizeof(sandbox));
+	bool told = request->principal->user != NULL; /* a path of the hub's disk is not for everybody */
 	reply_json(request, 200,
-		   json_pack("{s:s, s:s, s:i, s:I, s:s, s:I, s:I}", "name", "DLHub", "version", DLHUB_VERSION, "format",
+		   json_pack("{s:s, s:s, s:i, s:I, s:s, s:I, s:I, s:s*}", "name", "DLHub", "version", DLHUB_VERSION, "format",
 			     CATALOG_FORMAT, "uptime_s",
 			     (json_int_t)(loop_now_ns(server->parts.loop) / 1000000 - server->started_ms) / 1000, "sandbox", sandbox,
 			     "workers", (json_int_t)scheduler_worker_count(server->parts.scheduler), "publishes",
-			     (json_int_t)publisher_active(server->parts.publisher)));
+			     (json_int_t)publisher_active(server->parts.publisher), "local_socket",
+			     told ? server->parts.local_socket : NULL));
 	return ERR_OK;
 }
 

@@ -11,9 +11,9 @@ enum err_code handle_live(struct request *request, struct err *err)
 enum err_code handle_server_metadata(struct request *request, struct err *err)
 {
 	reply_json(request, 200,
-		   json_pack("{s:s, s:s, s:[s, s, s, s, s, s]}", "name", "dlhub", "version", DLHUB_VERSION, "extensions",
+		   json_pack("{s:s, s:s, s:[s, s, s, s, s, s, s*]}", "name", "dlhub", "version", DLHUB_VERSION, "extensions",
 			     "binary_tensor_data", "parameters", "model_configuration", "statistics", "model_repository",
-			     "schedule_policy"));
+			     "schedule_policy", request->server->parts.local_socket ? "dlhub_shared_memory" : NULL));
 	return ERR_OK;
 }
 

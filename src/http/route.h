@@ -70,6 +70,9 @@ void prepare_repository_index(struct request *); /* repository_routes.c */
 enum err_code handle_repository_index(struct request *, struct err *);
 enum err_code handle_load(struct request *, struct err *);
 enum err_code handle_unload(struct request *, struct err *);
+enum err_code handle_memory_status(struct request *, struct err *); /* memory_routes.c */
+enum err_code handle_memory_unregister(struct request *, struct err *);
+enum err_code handle_memory_register(struct request *, struct err *);
 enum err_code begin_infer(struct request *, struct err *); /* run_routes.c */
 enum err_code begin_run(struct request *, struct err *);
 enum err_code handle_search(struct request *, struct err *); /* servable_routes.c */

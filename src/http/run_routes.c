@@ -102,6 +102,50 @@ static bool says_no_cache(const char *cache_control)
 	return cache_control && strcasestr(cache_control, "no-cache");
 }
 
+/* --- shared memory: who names a part of a region has it held until the run is gone --- */
+
+static enum err_code find_part(struct request *request, struct region_part *part, struct err *err)
+{
+	struct region *region;
+	enum err_code code = regions_find(request->server->parts.regions, request->principal, part->region, part->offset,
+					  part->bytes, &region, err);
+	if (code != ERR_OK)
+		return code;
+	part->data = region->data + part->offset;
+	if (run_hold(request->run, region_unref, region))
+		return ERR_OK;
+	region_unref(region);
+	return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for a request's regions");
+}
+
+static enum err_code find_inputs(struct request *request, struct err *err)
+{
+	size_t count;
+	struct region_part *parts = run_parser_parts(request->parser, &count);
+	enum err_code code = ERR_OK;
+	for (size_t i = 0; i < count && code == ERR_OK; i++)
+		code = find_part(request, &parts[i], err);
+	return code;
+}
+
+static enum err_code find_outputs(struct request *request, bool asynchronous, struct err *err)
+{
+	struct run_request *asked = &request->run->request;
+	for (size_t i = 0; i < asked->output_count; i++) {
+		if (!asked->outputs[i].part.region.len)
+			continue;
+		if (asynchronous || request->form != FORM_OWN)
+			return err_set(err, ERR_INVALID_ARGUMENT,
+				       "output '" STR_FMT "' cannot be written to shared memory: %s", STR_ARG(asked->outputs[i].name),
+				       asynchronous ? "the run is asynchronous, and the region may be gone when it ends" :
+						      "the reply is asked for in another form");
+		enum err_code code = find_part(request, &asked->outputs[i].part, err);
+		if (code != ERR_OK)
+			return code;
+	}
+	return ERR_OK;
+}
+
 /* May run on the pool. */
 static enum err_code parse_end(struct request *request, struct err *err)
 {
@@ -139,6 +183,8 @@ static bool go_on(struct request *request)
 	struct err err = ERR_INIT;
 	bool done = false, asynchronous;
 	enum err_code code = task_submit_wanted(request, &asynchronous, &err);
+	if (code == ERR_OK)
+		code = find_outputs(request, asynchronous, &err);
 	if (code == ERR_OK)
 		code = asynchronous ? task_submit(request, &err) : submit(request, &done, &err);
 	if (code != ERR_OK) {
@@ -180,6 +226,13 @@ static void parse_end_done(void *context)
 void run_finish(struct request *request)
 {
 	struct http_server *server = request->server;
+	struct err err = ERR_INIT;
+	if (find_inputs(request, &err) != ERR_OK) {
+		reply_error(request, &err);
+		err_done(&err);
+		request->phase = PHASE_REPLY;
+		return;
+	}
 	if (run_parser_left(request->parser) > FINISH_HERE &&
 	    pool_submit(server->parts.loop, LANE_DISK, parse_end_work, parse_end_done, request)) {
 		server->pending++;

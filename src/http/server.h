@@ -9,6 +9,7 @@
 #include "catalog/catalog.h"
 #include "io/loop.h"
 #include "publish/publish.h"
+#include "schedule/region.h"
 #include "schedule/run_path.h"
 #include "schedule/site_desk.h"
 #include "schedule/run_report.h"
@@ -26,6 +27,8 @@ struct http_parts { /* all borrowed, must outlive the server */
 	struct lookup *lookup;
 	struct run_path *runs;
 	struct statistics *statistics;
+	struct regions *regions;
+	const char *local_socket; /* where regions are lent; NULL: nowhere */
 	struct metrics *metrics;
 	struct run_reporter *reporter;
 	struct publisher *publisher;

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "grpc/server.h"
 #include "http/server.h"
+#include "lend/door.h"
 #include "hub/backup.h"
 #include "hub/data.h"
 #include "hub/metrics.h"
@@ -35,6 +36,8 @@ struct hub {
 	struct scheduler *scheduler;
 	struct lookup *lookup;
 	struct statistics *statistics;
+	struct regions *regions;
+	struct lend_door *lend;
 	struct run_path *runs;
 	struct metrics *metrics;
 	struct tracer *tracer;
@@ -282,6 +285,25 @@ static void recovered(void *context)
 
 /* --- life --- */
 
+/* Where it stands by default it may be missing (the path is too long, the disk has no sockets): other doors are there. */
+static enum err_code open_lend_door(struct hub *hub, struct err *err)
+{
+	struct err why = ERR_INIT;
+	enum err_code code = lend_door_open(&(struct lend_parts){ .loop = hub->loop,
+								  .settings = hub->settings,
+								  .data = hub->data.path,
+								  .lookup = hub->lookup,
+								  .regions = hub->regions },
+					    &hub->lend, &why);
+	if (code == ERR_OK)
+		return ERR_OK;
+	if (*settings_string(hub->settings, SETTING_LOCAL))
+		return err_move(err, &why);
+	log_warning("no shared memory for local clients: %s", err_text(&why));
+	err_done(&why);
+	return ERR_OK;
+}
+
 static enum err_code build(struct hub *hub, struct err *err)
 {
 	enum err_code code = data_folder_open(settings_string(hub->settings, SETTING_DATA), &hub->data, err);
@@ -347,6 +369,9 @@ static enum err_code build(struct hub *hub, struct err *err)
 							 .lookup = hub->lookup,
 							 .runs = hub->runs,
 							 .reporter = hub->reporter });
+	hub->regions = regions_create(hub->settings);
+	if ((code = open_lend_door(hub, err)) != ERR_OK)
+		return code;
 	code = http_server_start(&(struct http_parts){ .loop = hub->loop,
 						       .settings = hub->settings,
 						       .data = hub->data.path,
@@ -356,6 +381,8 @@ static enum err_code build(struct hub *hub, struct err *err)
 						       .lookup = hub->lookup,
 						       .runs = hub->runs,
 						       .statistics = hub->statistics,
+						       .regions = hub->regions,
+						       .local_socket = lend_door_path(hub->lend),
 						       .metrics = hub->metrics,
 						       .reporter = hub->reporter,
 						       .publisher = hub->publisher,
@@ -386,10 +413,12 @@ static void teardown(struct hub *hub)
 	run_path_destroy(hub->runs);
 	http_server_stop(hub->http);
 	hub->http = NULL;
+	lend_door_close(hub->lend);
 	tasks_destroy(hub->tasks);
 	lookup_destroy(hub->lookup);
 	run_reporter_destroy(hub->reporter);
 	tracer_destroy(hub->tracer);
+	regions_destroy(hub->regions);
 	statistics_destroy(hub->statistics);
 	metrics_destroy(hub->metrics);
 	sites_destroy(hub->sites);

@@ -188,6 +188,11 @@ def test_every_route_answers_as_documented(send, identity_onnx):
         assert send("GET", SERVABLE + at + "/files/model.onnx").body == identity_onnx
         assert send("PATCH", SERVABLE + at, {"datacite": {"titles": [{"title": "Other"}]}}).status == 200
     assert send("POST", "/v2/repository/index").json()[0]["name"] == "admin/identity"
+    for kind in ("system", "cuda"):
+        for at in ("", "/region/r"):
+            assert send("GET", f"/v2/{kind}sharedmemory{at}/status").json() == []
+            assert send("POST", f"/v2/{kind}sharedmemory{at}/unregister").json() == {}
+        assert send("POST", f"/v2/{kind}sharedmemory/region/r/register", {"key": "/r", "offset": 0, "byte_size": 4}).status == 501
     for what, state in (("load", "READY"), ("unload", "UNAVAILABLE")):
         assert send("POST", f"/v2/repository/models/admin/identity/{what}").json()["state"] == state
     assert send("GET", SERVABLE + "/versions").status == send("GET", SERVABLE + "/access").status == 200
@@ -215,7 +220,7 @@ def test_every_route_refuses_as_documented(send):
         for token in (None, "dlh_" + "0" * 64, eve, True):
             body = None if method == "GET" else b"nonsense"
             reply = send(method, real, body, token)
-            assert reply.status in (200, 204, 400, 401, 403, 404, 412), (method, real, reply.body)
+            assert reply.status in (200, 204, 400, 401, 403, 404, 412, 501), (method, real, reply.body)
             if token == "dlh_" + "0" * 64:
                 assert reply.status == 401
     for path in ("/nothing", "/api/v1/servables/a/b/c"):
