@@ -258,7 +258,8 @@ static void write_timing(struct request *request)
 				", queue;dur=%.3f, batch;desc=\"rows=%lld runs=%zu cut=%s\", run;dur=%.3f",
 				(double)(run->started_ns - run->submitted_ns) / 1e6, (long long)MAX(run->batch_rows, 1),
 				MAX(run->batch_runs, (size_t)1), batch_cut_name(run->cut), (double)run->run_ns / 1e6);
-	snprintf(text + len, size - (size_t)len, ", encode;dur=%.3f, memo;desc=%s", (double)(request->answered_ns - request->ended_ns) / 1e6,
+	snprintf(text + len, size - (size_t)len, ", encode;dur=%.3f, memo;desc=%s",
+		 (double)(request->answered_ns - request->ended_ns) / 1e6,
 		 memo_state_name(run->memo));
 }
 

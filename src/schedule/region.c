@@ -89,7 +89,8 @@ enum err_code regions_find(struct regions *regions, const struct principal *prin
 	struct region *region = regions ? cache_get(regions->by_name, name) : NULL;
 	if (!region || !is_theirs(region, principal)) {
 		err_set(err, ERR_NOT_FOUND, "there is no region '%.*s' of yours", (int)MIN(name.len, (size_t)80), name.data);
-		return err_advise(err, "ask the hub for one over its local socket; a region lives as long as that connection");
+		err_advise(err, "ask the hub for one over its local socket; a region lives as long as that connection");
+		return ERR_NOT_FOUND;
 	}
 	if (offset > region->size || bytes > region->size - offset)
 		return err_set(err, ERR_INVALID_ARGUMENT, "region '%s' has %zu bytes, but %llu from %llu on were named",

@@ -47,8 +47,8 @@ static enum err_code on_binary_output(struct run_parser *parser, enum scan_token
 }
 
 /* A whole number of at least 0, into *to. */
-static enum err_code take_number(struct run_parser *parser, enum scan_token token, const char *name, const char *what, int64_t *to,
-				 struct err *err)
+static enum err_code take_number(struct run_parser *parser, enum scan_token token, const char *name, const char *what,
+				 int64_t *to, struct err *err)
 {
 	if (token != SCAN_NUMBER) {
 		char expected[80];
