@@ -71,12 +71,15 @@ static void put_progress(struct task_stream *stream, const struct task_view *vie
 	put_json(&stream->out, "progress", progress);
 }
 
-/* All that has changed since it was last told, as far as there is room. */
-static void tell(struct task_stream *stream, const struct task *task)
+/* All that has changed since it was last told, as far as there is room: what begins first, what ends last. */
+static void tell(struct task_stream *stream, const struct task *task, bool ended)
 {
 	struct task_view view;
 	const struct task_partial *partial;
 	task_look(task, &view);
+	bool news = !stream->status || strcmp(stream->status, view.status) != 0;
+	if (news && !ended)
+		put_status(&stream->out, &view);
 	for (int i = 0; i < PARTIALS_AT_ONCE && (partial = task_next_partial(task, stream->partial)); i++) {
 		put_event(&stream->out, "partial", partial->number, partial->text, partial->len);
 		stream->partial = partial->number;
@@ -88,7 +91,7 @@ static void tell(struct task_stream *stream, const struct task *task)
 		free(stream->text);
 		stream->text = view.text ? xstrdup(view.text) : NULL;
 	}
-	if (!stream->status || strcmp(stream->status, view.status) != 0)
+	if (news && ended)
 		put_status(&stream->out, &view);
 	stream->status = view.status;
 }
@@ -99,7 +102,7 @@ static void on_change(struct task_watch *watch, const struct task *task, bool en
 	if (ended) {
 		if (!stream->sent)
 			buf_clear(&stream->out); /* nothing of it is on its way: told again, and newer */
-		tell(stream, task);
+		tell(stream, task, true);
 		stream->ended = true;
 	}
 	request_resume(stream->request);
@@ -114,7 +117,7 @@ static ssize_t read_stream(void *context, uint64_t position, char *to, size_t mo
 		buf_clear(&stream->out);
 		stream->sent = 0;
 		if (stream->watch.task)
-			tell(stream, stream->watch.task);
+			tell(stream, stream->watch.task, false);
 	}
 	size_t len = MIN(most, stream->out.len - stream->sent);
 	if (len) {

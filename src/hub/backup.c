@@ -13,8 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define TASKS "tasks"
+
 /* What a backup holds besides the catalog, in the order in which it is put back. */
-static const char *const members[] = { "format", "admin.token", "blobs", "versions", "environments", "logs" };
+static const char *const members[] = { "format", "admin.token", "blobs", "versions", "environments", "logs", TASKS };
 
 static enum err_code run_tar(const char *const *argv, const char *what, struct err *err)
 {
@@ -29,6 +31,29 @@ static enum err_code run_tar(const char *const *argv, const char *what, struct e
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return err_set(err, ERR_INTERNAL, "%s: tar ended with an error; its words are above", what);
 	return ERR_OK;
+}
+
+struct linking {
+	const char *from, *to;
+};
+
+static enum err_code link_file(void *context, const char *relative, int64_t bytes, struct err *err)
+{
+	const struct linking *linking = context;
+	_cleanup_free_ char *from = xasprintf("%s/%s", linking->from, relative), *to = xasprintf("%s/%s", linking->to, relative);
+	if (link(from, to) != 0 && errno != EEXIST && errno != ENOENT)
+		return err_errno(err, errno, "%s", to);
+	return ERR_OK;
+}
+
+/* Inputs and results of asynchronous runs come and go while tar reads: links of them stay. */
+static enum err_code snapshot_tasks(const char *data, const char *folder, struct err *err)
+{
+	_cleanup_free_ char *from = xasprintf("%s/" TASKS, data), *to = xasprintf("%s/" TASKS, folder);
+	enum err_code code = fs_mkdirs(to, err);
+	if (code != ERR_OK || !fs_exists(from))
+		return code;
+	return fs_each_file(from, link_file, &(struct linking){ from, to }, err);
 }
 
 static enum err_code sync_file(const char *path, struct err *err)
@@ -48,9 +73,12 @@ static enum err_code snapshot_catalog(const struct settings *settings, const cha
 		code = catalog_open(data, settings, &catalog, err);
 	if (code != ERR_OK)
 		return code;
-	code = catalog_backup(catalog, path, err);
+	/* Before and after: whatever the copy's rows need was there at one of these times. */
+	code = snapshot_tasks(data, folder, err);
+	if (code == ERR_OK)
+		code = catalog_backup(catalog, path, err);
 	catalog_close(catalog);
-	return code;
+	return code == ERR_OK ? snapshot_tasks(data, folder, err) : code;
 }
 
 enum err_code backup_write(const struct settings *settings, const char *data, const char *file, struct err *err)
@@ -63,11 +91,11 @@ enum err_code backup_write(const struct settings *settings, const char *data, co
 	_cleanup_free_ char *part = xasprintf("%s.part", file), *name = random_hex(8);
 	_cleanup_free_ char *snapshot = xasprintf("%s/publish/backup-%s", data, name);
 	const char *argv[20] = { "tar", "--create", "--file", part, "--exclude=blobs/tmp/*", "--directory", snapshot,
-				 "catalog.sqlite", "--directory", data };
-	size_t n = 10;
+				 "catalog.sqlite", TASKS, "--directory", data };
+	size_t n = 11;
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", data, members[i]);
-		if (fs_exists(path))
+		if (strcmp(members[i], TASKS) != 0 && fs_exists(path))
 			argv[n++] = members[i];
 	}
 	enum err_code code = snapshot_catalog(settings, data, snapshot, err);

@@ -23,6 +23,7 @@
 #define HELP_WIDTH  79
 #define HELP_DOC_AT 33 /* column */
 #define DRAIN_MS 10000
+#define RECORD_MS 5000 /* how long the last outcomes may take to be written; what is not is run after the next start */
 #define ANSWER_MS 2000 /* how long the last answers may take to be sent */
 
 struct hub {
@@ -181,6 +182,7 @@ static void on_recorded(void *context)
 static void on_drained(void *context)
 {
 	struct hub *hub = context;
+	timer_start(hub->grace, RECORD_MS, 0);
 	tasks_finish(hub->tasks, on_recorded, hub);
 }
 

@@ -79,14 +79,17 @@ static struct batch *form(struct replicas *set, int64_t now)
 	int64_t waiting = queue_rows(set->queue);
 	struct run *first = queue_pop(set->queue);
 	const struct serving_options *options = &first->servable->options;
+	run_start_clock(first, now);
 	struct batch *batch = batch_create(first, options->batch.axis);
 	if (first->isolated || !options->batch.on || set->batches_off || !first->rows) {
 		batch->cut = first->isolated ? CUT_ISOLATED : CUT_ALONE;
 		return batch;
 	}
 	struct joining joining = { batch, rows_allowed(set, options, waiting), false };
-	for (struct run *run; batch->rows < joining.most && (run = queue_take(set->queue, fits, &joining));)
+	for (struct run *run; batch->rows < joining.most && (run = queue_take(set->queue, fits, &joining));) {
+		run_start_clock(run, now);
 		batch_add(batch, run);
+	}
 	int64_t size = preferred_of(options, batch->rows);
 	if (size)
 		cut_to(set, batch, size);

@@ -577,6 +577,7 @@ enum err_code pipelines_submit(struct pipelines *pipelines, struct run *run, str
 	if (code != ERR_OK)
 		return code;
 	run->submitted_ns = run->started_ns = clock_ns();
+	run_start_clock(run, run->started_ns);
 	if (run->deadline_ns <= run->submitted_ns)
 		return err_set(err, ERR_DEADLINE_EXCEEDED, "the deadline had passed before the pipeline could begin");
 	struct whole *whole = xcalloc(1, sizeof(*whole) + pipeline->step_count * sizeof(whole->steps[0]));

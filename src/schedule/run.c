@@ -58,6 +58,12 @@ bool run_hold(struct run *run, void (*release)(void *what), void *what)
 	return true;
 }
 
+void run_start_clock(struct run *run, int64_t now_ns)
+{
+	if (run->limit_ns)
+		run->deadline_ns = now_ns + run->limit_ns;
+}
+
 const char *batch_cut_name(enum batch_cut cut)
 {
 	static const char *const names[] = { "none", "alone", "empty", "full", "delay", "unlike", "isolated", "spread" };

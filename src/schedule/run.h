@@ -37,6 +37,7 @@ struct run {
 	struct run_request request;
 	int64_t received_ns; /* monotonic: when the front door began to read it; 0: not told */
 	int64_t submitted_ns, deadline_ns; /* monotonic */
+	int64_t limit_ns;    /* how long it may take once it is sent, which then says its deadline; 0: that stands */
 	int priority;	     /* 1 is the highest; 0: the servable's default; the level in force, once submitted */
 	bool bypass_memo;    /* the caller wants it run */
 	void (*on_done)(void *context, struct run *run);
@@ -88,6 +89,8 @@ void run_push_layer(struct run *run, struct run_layer *layer);
 void run_complete(struct run *run);
 /* Calls `release` with `what`, which the outputs point into, when the run is destroyed. false: its arena is full. */
 must_check bool run_hold(struct run *run, void (*release)(void *what), void *what);
+/* It is being sent: the time that it may take begins. */
+void run_start_clock(struct run *run, int64_t now_ns);
 /* "full": a word for people, never NULL. */
 const char *batch_cut_name(enum batch_cut cut);
 /* "hit", "joined", "miss", "off". */

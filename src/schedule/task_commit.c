@@ -64,7 +64,7 @@ static enum err_code encode(struct task *task)
 		return task->write_err.code; /* of its file */
 	if (task->committing == RUN_TASK_ADD && !task->input_in_file)
 		return task_encode_input(task, &task->write_err);
-	if (task->committing == RUN_TASK_END && task->finished && !task->file_bytes && !task->error)
+	if (task->committing == RUN_TASK_END && task->finished && !task->file_bytes && strcmp(task->status, "succeeded") == 0)
 		return task_encode_result(task, &task->write_err);
 	return ERR_OK;
 }

@@ -7,11 +7,28 @@
 
 #define RUN_SLACK (1u << 20) /* names, shapes, metadata beside the bytes of inputs and outputs */
 #define RUN_S_MAX 86400
+#define WHENEVER_NS (1000ll * 86400 * 1000000000) /* a run may wait so long for a worker */
 #define AGAIN_MS 100
 #define PARTIAL_MAX 16384 /* bytes of an item's output as it is told while the task runs */
 #define RESULTS_BEHIND (4u * TASK_SPILL_BYTES) /* nothing more is started until so much is written */
 
 static void on_run_done(void *context, struct run *run);
+static void mark_started(struct task *task, const struct run *run)
+{
+	if (task->started_ms)
+		return;
+	int64_t ago_ns = run->started_ns ? loop_now_ns(task->tasks->parts.loop) - run->started_ns : 0;
+	task->started_ms = clock_wall_ms() - MAX(ago_ns, 0) / 1000000;
+	task_changed(task);
+}
+
+void task_look_started(struct task *task)
+{
+	for (const struct task_run *at = task->runs; at && !task->started_ms; at = at->next)
+		if (at->run->started_ns)
+			mark_started(task, at->run);
+}
+
 static void on_run_progress(void *context, struct run *run, struct str json);
 static void run_ended(struct task_run *at);
 
@@ -80,7 +97,9 @@ static struct run *make_run(struct task *task, struct task_again which)
 	run->principal = principal_ref(task->principal);
 	run->priority = task->priority ?: PRIORITY_LEVELS;
 	run->received_ns = loop_now_ns(tasks->parts.loop);
-	run->deadline_ns = run->received_ns + limit_us * 1000;
+	run->limit_ns = limit_us * 1000; /* from its start on, however long it waits */
+	run->deadline_ns = run->received_ns +
+			   (task->start_by_ms ? (task->start_by_ms - clock_wall_ms()) * 1000000 : WHENEVER_NS);
 	run->on_done = on_run_done;
 	run->on_progress = task->each ? NULL : on_run_progress;
 	run->context = at;
@@ -122,9 +141,6 @@ bool task_run_next(struct task *task)
 		try_again(task, which.index, which.tries);
 		return false;
 	}
-	if (!task->started_ms)
-		task->started_ms = clock_wall_ms();
-	task_changed(task);
 	if (code != ERR_OK || done)
 		run_ended(run->context);
 	return true;
@@ -135,6 +151,7 @@ bool task_run_next(struct task *task)
 static void on_run_progress(void *context, struct run *run, struct str json)
 {
 	struct task_run *at = context;
+	mark_started(at->task, run);
 	task_on_progress(at->task, json);
 }
 
@@ -211,11 +228,17 @@ static void keep_item(struct task *task, const struct task_run *at)
 	task_changed(task);
 }
 
+/* Its time to start was over while it waited for a worker. */
+static bool has_expired(const struct task *task, const struct run *run)
+{
+	return run->err.code == ERR_DEADLINE_EXCEEDED && !run->started_ns && task->start_by_ms;
+}
+
 static bool may_try_again(const struct task *task, const struct task_run *at)
 {
 	const struct run *run = at->run;
 	if (run->err.code == ERR_RESOURCE_EXHAUSTED || run->err.code == ERR_DEADLINE_EXCEEDED)
-		return !run->started_ns; /* it only waited */
+		return !run->started_ns && !has_expired(task, run); /* it only waited */
 	return run->err.code == ERR_UNAVAILABLE && at->tries + 1 < TASK_TRIES &&
 	       (!run->started_ns || task->routing->options.idempotent);
 }
@@ -249,6 +272,8 @@ static void run_ended(struct task_run *at)
 		run_destroy(run);
 		return;
 	}
+	if (!has_expired(task, run))
+		mark_started(task, run);
 	if (task->each) {
 		if (!task->cancelled || run->err.code == ERR_OK)
 			keep_item(task, at);
@@ -267,12 +292,13 @@ static void end_one(struct task *task)
 {
 	struct run *run = task->finished;
 	if (task->cancelled && (!run || run->err.code != ERR_OK)) {
+		task->done = task->failed = 0;
 		task_end(task, "cancelled", NULL);
 		return;
 	}
 	if (run->err.code != ERR_OK) {
 		task->error = format_error(&run->err, run->metadata);
-		task_end(task, "failed", NULL);
+		task_end(task, has_expired(task, run) ? "expired" : "failed", NULL);
 		return;
 	}
 	struct run_record record = { .type = FRAME_RESULT, .run = { { 0 }, run->metadata, run->outputs, run->output_count } };

@@ -314,10 +314,14 @@ static void on_sweep(void *context)
 static void record_running(struct tasks *tasks)
 {
 	int64_t before = clock_wall_ms() - TASK_SHORT_MS;
-	for (struct task *task = tasks->running; task; task = task->next)
-		if (task->phase == TASK_RUNNING && !task->recorded && task->started_ms && task->started_ms < before &&
-		    task->pending < 0 && task->committing < 0)
+	for (struct task *task = tasks->running; task; task = task->next) {
+		if (task->phase != TASK_RUNNING)
+			continue;
+		if (!task->started_ms)
+			task_look_started(task);
+		if (!task->recorded && task->started_ms && task->started_ms < before && task->pending < 0 && task->committing < 0)
 			task_commit(task, RUN_TASK_START);
+	}
 }
 
 static void on_tick(void *context)

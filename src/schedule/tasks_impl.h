@@ -170,6 +170,7 @@ bool task_run_next(struct task *task);
 bool task_has_next(const struct task *task);
 void task_give_up(struct task *task);
 void task_look_ended(struct task *task);
+void task_look_started(struct task *task); /* has a worker begun with it? */
 void task_set_error(struct task *task, const struct err *why);
 
 /* --- task_commit.c --- */
