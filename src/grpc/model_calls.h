@@ -9,8 +9,3 @@ enum err_code model_metadata(struct unary *unary, struct err *err);
 enum err_code model_config(struct unary *unary, struct err *err);
 /* Of one, or, where the request names none, of all that the caller may discover. */
 enum err_code model_statistics(struct unary *unary, struct err *err);
-enum err_code repository_index(struct unary *unary, struct err *err);
-/* Starts the newest version's workers ahead of its first run. */
-enum err_code repository_load(struct unary *unary, struct err *err);
-/* Ends them once they are idle; the next run starts them again. */
-enum err_code repository_unload(struct unary *unary, struct err *err);

@@ -5,6 +5,7 @@
 #include "grpc/infer.h"
 #include "grpc/model_calls.h"
 #include "grpc/region_calls.h"
+#include "grpc/repository_calls.h"
 #include "health.pb-c.h"
 #include "inference.pb-c.h"
 
