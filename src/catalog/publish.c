@@ -81,9 +81,12 @@ static enum err_code write_derived_blobs(struct connection *connection, int64_t 
 	json_t *engine;
 	size_t i;
 	enum err_code code = ERR_OK;
-	json_array_foreach (json_object_get(json, "engines"), i, engine)
+	json_array_foreach (json_object_get(json, "engines"), i, engine) {
+		if (code == ERR_OK)
+			code = put_blobs(connection, version, json_path(engine, "run.manifest"), err);
 		if (code == ERR_OK)
 			code = put_blobs(connection, version, json_path(engine, "run.content"), err);
+	}
 	return code;
 }
 

@@ -5,8 +5,9 @@
  * version's serving record:
  *   "engines": [{"engine", "state", "reason"?, "framework"?, "max_error"?, "ms_1"?, "ms_32"?, "batch"?, "run"?}]
  *   state  serves | equal (could serve) | different | cannot load | fails | too slow | skipped (why: reason)
- *   run    how it is run, of those that could: {"program", "environment"?, "files"?, "derived"?, "content"?}
- *          derived: the folder in DIR/derived/VERSION with what the framework exported for it; content: its files */
+ *   run    how it is run, of those that could: {"program", "environment"?, "files"?, "manifest"?,
+ *          "derived"?, "content"?}. manifest: the digest of the blob that names what it needs besides or instead of the
+ *          version's own; derived: it runs what the framework exported, which is `content` in DIR/derived/VERSION/MANIFEST */
 #pragma once
 
 #include "base/json.h"

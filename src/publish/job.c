@@ -55,6 +55,11 @@ enum err_code job_read_document(const char *path, json_t **ret, struct err *err)
 	return code;
 }
 
+bool job_native_reads_files(const struct job *job)
+{
+	return strcmp(json_path_string(job->inspected, "engine") ?: "python", "openvino") == 0;
+}
+
 char *own(char **owned, char *text)
 {
 	while (*owned)

@@ -28,6 +28,7 @@ struct job {
 	char environment[SHA256_HEX + 1]; /* "" where none is needed */
 	json_t *lock;			  /* the environment's resolved packages */
 	json_t *files;			  /* [{"path","bytes","sha256"}] */
+	char compared[SHA256_HEX + 1]; /* of the manifest with the framework's environment, where the version's has none */
 	json_t *exported;		  /* how the native worker runs what the framework exported; NULL: nothing */
 	struct version_row row;
 	/* trying the engines */

@@ -43,6 +43,8 @@ char *job_path(const struct job *job, const char *name);
 must_check enum err_code job_read_document(const char *path, json_t **ret, struct err *err);
 /* DATA/environments/DIGEST[/file]; returned owned. */
 char *job_environment_path(const struct job *job, const char *file);
+/* OpenVINO can be tried on the files as they are: the version needs no environment, unless that fails. */
+bool job_native_reads_files(const struct job *job);
 /* Put a text into the list of a command's owned texts, and return it. */
 char *own(char **owned, char *text);
 char *own_number(char **owned, int64_t number);

@@ -20,7 +20,7 @@ static bool wants_environment(struct job *job)
 	const char *pinned = json_path_string(document, "dlhub.serving.engine");
 	const struct candidate *framework = candidates_framework(&job->candidates);
 	_cleanup_free_ char *marker = job_environment_path(job, ENVIRONMENT_FILE);
-	return strcmp(json_path_string(job->inspected, "engine") ?: "python", "openvino") != 0 ||
+	return !job_native_reads_files(job) ||
 	       strcmp(policy ?: settings_string(job_settings(job), SETTING_PUBLISH_ENGINES), "all") == 0 ||
 	       (pinned && strcmp(pinned, framework->engine->name) == 0) || fs_exists(marker);
 }

@@ -11,11 +11,6 @@ static json_t *golden_of(struct job *job)
 	return json_object_get(job->metadata.document, "golden") ?: json_object_get(job->inspected, "golden");
 }
 
-static bool native_reads_files(const struct job *job)
-{
-	return strcmp(json_path_string(job->inspected, "engine") ?: "python", "openvino") == 0;
-}
-
 /* --- how an engine would run it --- */
 
 /* NULL: it cannot be tried, and its state says why. Returned owned. */
@@ -25,13 +20,13 @@ static json_t *how_to_run(struct job *job, struct candidate *candidate)
 	json_t *files = json_path(job->inspected, "dlhub.files") ?: json_path(job->metadata.document, "dlhub.files");
 	if (strcmp(engine->program, "python") == 0) {
 		if (*job->environment)
-			return json_pack("{s:s, s:s, s:O?}", "program", engine->program, "environment", job->environment, "files",
-					 files);
+			return json_pack("{s:s, s:s, s:s*, s:O?}", "program", engine->program, "environment", job->environment,
+					 "manifest", *job->compared ? job->compared : NULL, "files", files);
 		candidate_rule_out(candidate, CANDIDATE_SKIPPED,
 				   "it needs an environment of its own; publish with \"engines\": \"all\" to have it tried");
 		return NULL;
 	}
-	if (engine->exported ? job->exported != NULL : native_reads_files(job))
+	if (engine->exported ? job->exported != NULL : job_native_reads_files(job))
 		return engine->exported ? json_incref(job->exported) :
 					  json_pack("{s:s, s:O?}", "program", engine->program, "files", files);
 	const char *objection = json_path_string(job->inspected, "objection");
@@ -213,7 +208,7 @@ static void try_one(struct job *job, struct candidate *candidate)
  * belongs to the version, and its manifest is another. */
 static bool turn_to_framework(struct job *job)
 {
-	if (!native_reads_files(job))
+	if (!job_native_reads_files(job))
 		return false;
 	for (size_t i = 0; i < job->candidates.count; i++)
 		if (job->candidates.items[i].state == CANDIDATE_EQUAL && !job->candidates.items[i].engine->framework)

@@ -76,14 +76,25 @@ static bool has_file(const json_t *files, const char *path)
 	return false;
 }
 
-/* What the framework exported, beside the version and under its own digest: another export of the same version may differ.
- * job->exported is how the native worker runs it (publish/engines.h, "run"). */
+/* A manifest beside the version's own, as a blob: whoever runs the version elsewhere finds by it what an engine needs. */
+static enum err_code put_manifest(struct job *job, const json_t *manifest, char *ret_hex, struct err *err)
+{
+	_cleanup_free_ char *text = json_canonical(manifest);
+	struct digest digest;
+	enum err_code code = blob_put(job->publisher->parts.blobs, text, strlen(text), &digest, err);
+	if (code == ERR_OK)
+		digest_format(&digest, ret_hex);
+	return code;
+}
+
+/* What the framework exported lies beside the version and under its own digest: another export of the same version may
+ * differ. job->exported is how the native worker runs it (publish/engines.h, "run"). */
 static enum err_code store_export(struct job *job, struct err *err)
 {
 	if (!json_path(job->inspected, "export.files"))
 		return ERR_OK;
 	_cleanup_free_ char *root = job_path(job, "exported");
-	_cleanup_json_ json_t *content = json_array();
+	_cleanup_json_ json_t *content = json_array(), *manifest = json_pack("{s:O}", "files", content);
 	struct walk walk = { job, root, content };
 	enum err_code code = fs_each_file(root, store_file, &walk, err);
 	if (code != ERR_OK)
@@ -95,15 +106,27 @@ static enum err_code store_export(struct job *job, struct err *err)
 		json_object_set_new(job->inspected, "export", json_pack("{s:s}", "reason", "its framework exported no model"));
 		return ERR_OK;
 	}
-	_cleanup_free_ char *text = json_canonical(content);
-	struct digest digest;
 	char hex[SHA256_HEX + 1];
-	sha256(text, strlen(text), &digest);
-	digest_format(&digest, hex);
+	code = put_manifest(job, manifest, hex, err);
+	if (code != ERR_OK) {
+		json_decref(files);
+		return code;
+	}
 	json_decref(job->exported);
-	job->exported = json_pack("{s:s, s:s, s:o, s:O}", "program", "native", "derived", hex, "files", files, "content", content);
+	job->exported = json_pack("{s:s, s:s, s:b, s:o, s:O}", "program", "native", "manifest", hex, "derived", true, "files", files,
+				  "content", content);
 	_cleanup_free_ char *final = xasprintf("%s/derived/%s/%s", job->publisher->parts.data, job->row.digest, hex);
 	return make_tree(job, content, final, err);
+}
+
+/* The framework's environment that is there to compare engines, and is no part of the version. */
+static enum err_code store_comparison(struct job *job, struct err *err)
+{
+	job->compared[0] = '\0';
+	if (!*job->environment || !job_native_reads_files(job))
+		return ERR_OK;
+	_cleanup_json_ json_t *manifest = json_pack("{s:O, s:O?}", "files", job->files, "environment", job->lock);
+	return put_manifest(job, manifest, job->compared, err);
 }
 
 static enum err_code store_version(struct job *job, struct err *err)
@@ -116,10 +139,8 @@ static enum err_code store_version(struct job *job, struct err *err)
 	if (code != ERR_OK)
 		return code;
 	json_t *servable = json_object_get(job->inspected, "servable");
-	/* An environment that is there only to compare engines is no part of the version. */
-	bool own = strcmp(json_path_string(job->inspected, "engine") ?: "python", "openvino") != 0;
 	_cleanup_json_ json_t *manifest = json_pack("{s:O, s:O, s:O?}", "files", job->files, "servable", servable, "environment",
-						    own ? job->lock : NULL);
+						    job_native_reads_files(job) ? NULL : job->lock);
 	_cleanup_json_ json_t *description = json_object();
 	json_object_set(description, "datacite", json_object_get(job->metadata.document, "datacite"));
 	json_object_set(description, "dlhub", json_object_get(job->metadata.document, "dlhub"));
@@ -144,6 +165,8 @@ static enum err_code store_version(struct job *job, struct err *err)
 	_cleanup_free_ char *final = xasprintf("%s/versions/%s", job->publisher->parts.data, row->digest);
 	if (code == ERR_OK)
 		code = make_tree(job, job->files, final, err);
+	if (code == ERR_OK)
+		code = store_comparison(job, err);
 	return code == ERR_OK ? store_export(job, err) : code;
 }
 

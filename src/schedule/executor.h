@@ -19,7 +19,7 @@ struct worker {
 
 /* What a version needs to be run; borrowed during worker_start. */
 struct worker_spec {
-	const char *digest;	 /* of the version: names the worker in logs */
+	const char *digest;	 /* of the manifest of what it runs: names the worker in logs, and finds the files elsewhere */
 	const char *name;	 /* OWNER/NAME */
 	const char *owner;
 	const char *directory;	 /* its files, read-only */

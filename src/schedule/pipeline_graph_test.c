@@ -98,7 +98,7 @@ static const char *const two[] = {
 
 static struct signature *signature(const char *input, const char *output)
 {
-	struct signature *ret;
+	struct signature *ret = NULL;
 	struct err err = ERR_INIT;
 	_cleanup_free_ char *text = xasprintf("{\"methods\":{\"run\":{\"input\":%s,\"output\":%s}}}", input, output);
 	_cleanup_json_ json_t *json = json_loads(text, 0, NULL);

@@ -7,7 +7,7 @@
 static json_t *serving_in_force(json_t *serving, const char *pinned)
 {
 	static const char *const described[] = { "engine", "framework", "batch" };
-	static const char *const run[] = { "program", "environment", "files", "derived", "content" };
+	static const char *const run[] = { "program", "environment", "files", "manifest", "derived", "content" };
 	json_t *copy = json_copy(serving), *engine, *how;
 	size_t i;
 	json_array_foreach(json_object_get(serving, "engines"), i, engine) {
@@ -42,8 +42,10 @@ static char *load_document(const struct version_row *row, const char *directory,
 /* A version's own files, or what the publish made of them for the engine. Returned owned. */
 static char *directory_of(const struct version_row *row, const char *data, const json_t *serving)
 {
-	const char *derived = json_path_string(serving, "derived");
-	return derived ? xasprintf("%s/derived/%s/%s", data, row->digest, derived) : xasprintf("%s/versions/%s", data, row->digest);
+	const char *manifest = json_path_string(serving, "manifest");
+	return manifest && json_is_true(json_object_get(serving, "derived")) ?
+		       xasprintf("%s/derived/%s/%s", data, row->digest, manifest) :
+		       xasprintf("%s/versions/%s", data, row->digest);
 }
 
 enum err_code servable_create(const struct version_row *row, const char *data, const struct settings *settings,
@@ -80,6 +82,7 @@ enum err_code servable_create(const struct version_row *row, const char *data, c
 	}
 	snprintf(s->number_text, sizeof(s->number_text), "%lld", (long long)row->number);
 	str_copy(s->digest, sizeof(s->digest), row->digest);
+	str_copy(s->manifest, sizeof(s->manifest), json_path_string(in_force, "manifest") ?: row->digest);
 	s->relative = json_number_value(json_path(serving, "golden.rtol"));
 	s->absolute = json_number_value(json_path(serving, "golden.atol"));
 	if (json_object_get(serving, "memo_off"))
@@ -91,7 +94,7 @@ enum err_code servable_create(const struct version_row *row, const char *data, c
 	s->key = xasprintf("%s@%s %s %lld", s->full_name, s->digest, engine, (long long)s->options.threads);
 	char *directory = directory_of(row, data, in_force);
 	s->spec = (struct worker_spec){
-		.digest = s->digest,
+		.digest = s->manifest,
 		.name = s->full_name,
 		.owner = s->owner,
 		.directory = directory,

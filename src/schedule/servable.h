@@ -18,6 +18,7 @@ struct servable {
 	int64_t number; /* 0 before it is published */
 	char number_text[24];
 	char digest[SHA256_HEX + 1];
+	char manifest[SHA256_HEX + 1]; /* of what it runs: the version's own (its digest), or one made for its engine */
 	char *key; /* "OWNER/NAME@DIGEST ENGINE THREADS": rows alike in it share their workers */
 	struct access_list access;
 	struct signature *signature;

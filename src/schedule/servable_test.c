@@ -3,9 +3,9 @@
 #include "schedule/servable.h"
 
 #define ENGINES                                                                                                       \
-	"{\"program\":\"native\",\"engine\":\"openvino\",\"derived\":\"openvino\",\"files\":{\"model\":\"m.onnx\"},"           \
+	"{\"program\":\"native\",\"engine\":\"openvino\",\"derived\":true,\"manifest\":\"m1\",\"files\":{\"model\":\"m.onnx\"},"           \
 	"\"batch\":{\"axis\":0,\"proved\":true},\"engines\":["                                                         \
-	"{\"engine\":\"openvino\",\"state\":\"serves\",\"run\":{\"program\":\"native\",\"derived\":\"openvino\"}},"     \
+	"{\"engine\":\"openvino\",\"state\":\"serves\",\"run\":{\"program\":\"native\",\"derived\":true,\"manifest\":\"m1\"}},"     \
 	"{\"engine\":\"keras\",\"state\":\"equal\",\"run\":{\"program\":\"python\",\"environment\":\"e1\"}},"           \
 	"{\"engine\":\"other\",\"state\":\"different\"}]}"
 
@@ -33,18 +33,20 @@ static void the_engine_in_force(void **state)
 		const char *wishes, *program, *environment, *directory, *key;
 		bool batch;
 	} rows[] = {
-		{ "{}", "native", NULL, "/data/derived/d1/openvino", "ada/m@d1 openvino 1", true },
+		{ "{}", "native", NULL, "/data/derived/d1/m1", "ada/m@d1 openvino 1", true },
 		{ "{\"engine\":\"keras\",\"threads\":2}", "python", "/data/environments/e1", "/data/versions/d1", "ada/m@d1 keras 2",
 		  false },
 		/* shown to be different, never heard of: what the publish chose stays */
-		{ "{\"engine\":\"other\"}", "native", NULL, "/data/derived/d1/openvino", "ada/m@d1 openvino 1", true },
-		{ "{\"engine\":\"none\"}", "native", NULL, "/data/derived/d1/openvino", "ada/m@d1 openvino 1", true },
+		{ "{\"engine\":\"other\"}", "native", NULL, "/data/derived/d1/m1", "ada/m@d1 openvino 1", true },
+		{ "{\"engine\":\"none\"}", "native", NULL, "/data/derived/d1/m1", "ada/m@d1 openvino 1", true },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct servable *servable = create(ENGINES, rows[i].wishes);
 		assert_string_equal(servable->spec.program, rows[i].program);
 		assert_string_equal(servable->spec.directory, rows[i].directory);
 		assert_string_equal(servable->key, rows[i].key);
+		assert_string_equal(servable->digest, "d1");
+		assert_string_equal(servable->spec.digest, rows[i].batch ? "m1" : "d1");
 		assert_int_equal(servable->options.batch.on, rows[i].batch);
 		if (rows[i].environment)
 			assert_string_equal(servable->spec.environment, rows[i].environment);

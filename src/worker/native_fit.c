@@ -19,6 +19,7 @@ void native_fit_init(struct native *native)
 {
 	bool free_axes = false;
 
+	free(TAKE(native->usual));
 	for (size_t i = 0; i < native->input_count; i++)
 		free_axes |= !native->any.inputs[i].is_static;
 	if (free_axes && native->compile_ns <= FIT_COMPILE_NS && native->compile_bytes <= FIT_BYTES)
