@@ -2,7 +2,6 @@
 
 import copy
 import gc
-import importlib.util
 import json
 import os
 import signal
@@ -95,7 +94,7 @@ def load(text):
 
 
 def settle():
-    """What is here now stays: the collector need not look at it again, which would copy the pages that forks share."""
+    """What is here now stays: the collector need not look at it again, which would write to pages that forks share."""
     gc.collect()
     gc.freeze()
 
@@ -106,32 +105,14 @@ def load_worker(text):
     return loaded
 
 
-def load_zygote(text):
-    """As load(), with what the first run would import, so that the workers share that too."""
-    from . import randomness  # which a worker that was not forked does not need
-
-    randomness.watch()
-    loaded = load(text)
-    if '"ndarray"' in text and importlib.util.find_spec("numpy"):
-        values.numpy()
-    gc.collect()
-    randomness.note()
-    settle()
-    return loaded
-
-
-def forked():
-    """First in each worker that a zygote forks."""
-    from . import randomness
-
-    randomness.renew()
-
-
 def serve(descriptor, directory, zygote=False):
     """Serves until the hub closes the socket; returns the exit status."""
     from . import _frames
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's; the hub decides when a worker ends
     if zygote:
-        return _frames.serve(descriptor, load_zygote, report, directory, forked)
+        from .zygote import Zygote
+
+        forks = Zygote(directory)
+        return _frames.serve(descriptor, forks.load, report, directory, forks)
     return _frames.serve(descriptor, load_worker, report, directory, None)

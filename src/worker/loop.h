@@ -48,10 +48,14 @@ struct worker_shim {
 	void (*before_wait)(void *context);
 	void (*after_wait)(void *context);
 	/* For a zygote (zygote.h). `prepare` loads, once, what its workers share and starts no thread; `load` in a worker then
-	 * does what is left. `fork` is fork(2) with what the shim needs around it; `forked` comes first in each worker. */
+	 * does what is left. `may_fork` (ERR_FAILED_PRECONDITION: no, and why) knows more than what forkable.h sees. `fork` is
+	 * fork(2) with what the shim needs around it; `forked` comes first in each worker; `ended` in the zygote, when a worker
+	 * has. */
 	worker_load_fn prepare;
+	enum err_code (*may_fork)(void *context, struct err *err);
 	int (*fork)(void *context);
 	enum err_code (*forked)(void *context, struct err *err);
+	void (*ended)(void *context, int pid);
 };
 
 struct worker_options {

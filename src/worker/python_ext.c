@@ -1,9 +1,10 @@
 /* The module dlhub_worker._frames: the worker's loop with Python behind it.
  *
- * serve(descriptor, load, report, directory, forked) -> exit status. `load(document)` gets the LOAD document as JSON text
+ * serve(descriptor, load, report, directory, zygote) -> exit status. `load(document)` gets the LOAD document as JSON text
  * and returns (framework, engine, methods), see worker/python_method.h; `report(exception)` returns (code, message, hint,
- * traceback) for whatever a servable raised. Where `forked` is not None this is a zygote: it loads once, and calls
- * `forked()` first in each worker that it forks. The loop's one thread is the interpreter's main thread; it lets go of the
+ * traceback) for whatever a servable raised. Where `zygote` is not None it loads once and forks workers:
+ * `zygote.reason()` tells why it must not (or None), `zygote.forked()` comes first in each worker, `zygote.ended(pid)` when
+ * one has ended. The loop's one thread is the interpreter's main thread; it lets go of the
  * interpreter while it waits for the hub. */
 #include "worker/python_abi.h"
 
@@ -16,7 +17,7 @@
 #include <unistd.h>
 
 struct server {
-	PyObject *load, *report, *forked; /* borrowed of serve()'s caller */
+	PyObject *load, *report, *zygote; /* borrowed of serve()'s caller */
 	struct python_types types;
 	struct python_output output;
 	struct python_method *methods; /* owned */
@@ -121,8 +122,32 @@ static enum err_code on_forked(void *context, struct err *err)
 
 	if (code != ERR_OK)
 		return code;
-	_cleanup_py_ PyObject *done = PyObject_CallFunctionObjArgs(server->forked, NULL);
+	_cleanup_py_ PyObject *done = PyObject_CallMethod(server->zygote, "forked", NULL);
 	return done ? ERR_OK : take_python_error(server, NULL, err);
+}
+
+static enum err_code may_fork(void *context, struct err *err)
+{
+	struct server *server = context;
+	_cleanup_py_ PyObject *reason = PyObject_CallMethod(server->zygote, "reason", NULL);
+	const char *text;
+
+	if (!reason)
+		return take_python_error(server, NULL, err);
+	if (reason == Py_None)
+		return ERR_OK;
+	text = PyUnicode_AsUTF8AndSize(reason, NULL);
+	PyErr_Clear();
+	return err_set(err, ERR_FAILED_PRECONDITION, "%s", text ?: "its servable says no");
+}
+
+static void on_ended(void *context, int pid)
+{
+	struct server *server = context;
+	_cleanup_py_ PyObject *done = PyObject_CallMethod(server->zygote, "ended", "i", pid);
+
+	if (!done)
+		PyErr_Clear();
 }
 
 static const struct python_method *find_method(const struct server *server, struct str name)
@@ -183,13 +208,15 @@ static int serve(struct server *server, int fd, const char *directory)
 		.before_wait = before_wait,
 		.after_wait = after_wait,
 		.prepare = on_load,
+		.may_fork = may_fork,
 		.fork = on_fork,
 		.forked = on_forked,
+		.ended = on_ended,
 	};
 	const struct worker_options options = { .directory = directory, .writable_inputs = true };
 	int status;
 
-	if (server->forked != Py_None) {
+	if (server->zygote != Py_None) {
 		if (!zygote_run(fd, &shim, &options, &status))
 			return status;
 		fd = WORKER_SOCKET;
@@ -204,7 +231,7 @@ static PyObject *frames_serve(PyObject *module, PyObject *args)
 	const char *directory;
 	int fd, status = -1;
 
-	if (!PyArg_ParseTuple(args, "iOOzO", &fd, &server.load, &server.report, &directory, &server.forked))
+	if (!PyArg_ParseTuple(args, "iOOzO", &fd, &server.load, &server.report, &directory, &server.zygote))
 		return NULL;
 	server.thread = PyThread_get_thread_ident();
 	serving = &server;
@@ -263,7 +290,7 @@ static PyObject *frames_cancelled(PyObject *module, PyObject *args)
 static PyMethodDef frames_functions[] = {
 	{ "progress", frames_progress, METH_VARARGS, "progress(text): JSON for whoever waits for the run" },
 	{ "cancelled", frames_cancelled, METH_NOARGS, "cancelled() -> whether nobody waits for the run" },
-	{ "serve", frames_serve, METH_VARARGS, "serve(descriptor, load, report, directory, forked) -> exit status" },
+	{ "serve", frames_serve, METH_VARARGS, "serve(descriptor, load, report, directory, zygote) -> exit status" },
 	{ NULL, NULL, 0, NULL },
 };
 

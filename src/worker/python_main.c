@@ -255,7 +255,7 @@ static enum err_code enter_sandbox(const struct arguments *arguments, struct lau
 		.memory_bytes = arguments->memory_bytes,
 		/* a slab is a file to the kernel */
 		.file_bytes = MAX(MAX(LOOP_SLABS_DEFAULT, slab_size_for(arguments->output_bytes)), export_bytes),
-		.tmp_bytes = export_bytes,
+		.tmp_bytes = MAX(export_bytes, zygote_tmp_bytes(arguments->workers)),
 		.processes = zygote_processes(arguments->workers),
 		.network = arguments->network,
 		.required = arguments->require_sandbox ? SANDBOX_ALL : 0,

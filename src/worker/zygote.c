@@ -18,6 +18,7 @@
 /* What a servable may start beside its workers, and what each worker may have: a native one has three threads. */
 #define PROCESSES_BESIDE 256
 #define PROCESSES_EACH 16
+#define TMP_BYTES_EACH (64ll << 20) /* as a worker that was started has */
 
 struct child {
 	pid_t pid;
@@ -125,6 +126,8 @@ static enum err_code reap_all(struct zygote *zygote, struct err *err)
 			continue;
 		}
 		uint64_t run = zygote->children[i].run;
+		if (zygote->shim->ended)
+			zygote->shim->ended(zygote->shim->context, zygote->children[i].pid);
 		zygote->children[i] = zygote->children[--zygote->count];
 		code = tell_exited(zygote, run, status, err);
 	}
@@ -218,11 +221,19 @@ static enum err_code load(struct zygote *zygote, struct err *err)
 	if (code != ERR_OK)
 		return code;
 	struct err unsafe = ERR_INIT;
-	if (forkable_check(&zygote->forkable, &unsafe) == ERR_OK)
+	code = forkable_check(&zygote->forkable, &unsafe);
+	if (code == ERR_OK && zygote->shim->may_fork)
+		code = zygote->shim->may_fork(zygote->shim->context, &unsafe);
+	if (code == ERR_OK)
 		return loop_say_ready(zygote->loop, err);
 	code = refuse(zygote, 0, err_text(&unsafe), err);
 	err_done(&unsafe);
 	return code != ERR_OK ? code : err_set(err, ERR_UNAVAILABLE, "its servable cannot be forked");
+}
+
+int64_t zygote_tmp_bytes(int64_t workers)
+{
+	return workers ? TMP_BYTES_EACH * workers : 0;
 }
 
 int64_t zygote_processes(int64_t workers)

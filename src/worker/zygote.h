@@ -8,8 +8,10 @@
 #include "worker/loop.h"
 
 #define ZYGOTE_WORKERS_MAX 4096
-/* Processes and threads that a sandbox of so many workers may hold; 0 workers: 0, which is the sandbox's default. */
+/* Processes and threads that a sandbox of so many workers may hold, and bytes in its /tmp. 0 workers: 0, the sandbox's own
+ * default. */
 int64_t zygote_processes(int64_t workers);
+int64_t zygote_tmp_bytes(int64_t workers);
 
 /* Takes `fd`. Returns false in the zygote when the hub has closed the socket, with the program's exit status; true in
  * each worker that was forked: it finds its own socket at WORKER_SOCKET and goes on with worker_loop_run(), whose

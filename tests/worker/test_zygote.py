@@ -60,6 +60,25 @@ def test_output_is_their_own(zygote):
         assert worker.run_raw(value, output=True)[1]["stdout"] == f"{i}\n"
 
 
+def test_temporary_files_are_their_own(zygote):
+    code = """
+import os, pathlib, tempfile
+def f(x):
+    path = pathlib.Path(tempfile.gettempdir(), "fixed")
+    before = path.read_text() if path.exists() else None
+    path.write_text(str(x))
+    return [before, tempfile.gettempdir(), sorted(os.listdir(path.parent.parent))]
+"""
+    one = zygote(code)
+    a, b = one.fork(), one.fork()
+    assert run(a, 1)[0] is None and run(b, 2)[0] is None and run(a, 3)[0] == "1"
+    folders = [run(worker)[1] for worker in (a, b)]
+    assert run(b)[2] == [folder.rpartition("/")[2] for folder in folders]
+    a.close()
+    one.exited()
+    assert run(b)[2] == [folders[1].rpartition("/")[2]]  # what it left is not kept
+
+
 def test_end_of_a_worker(zygote):
     one = zygote("import os\ndef f(x): os.kill(os.getpid(), x)")
     quiet, crashing, killed = one.fork(), one.fork(), one.fork()
@@ -134,7 +153,8 @@ def f(x): return [random.random(), own.random(), float(np.random.rand()), float(
         ("import asyncio\nkept = asyncio.new_event_loop()", "open"),
         ("import mmap\nkept = mmap.mmap(-1, 4096)", "it has memory that its forks would share"),
         ("import subprocess\nkept = subprocess.Popen(['/bin/sleep', '1000'])", "it has child processes"),
-        ("kept = open('/tmp/log', 'w')", "it keeps a file open for writing"),
+        ("import tempfile\nkept = tempfile.TemporaryFile()", "it keeps a file open for writing"),
+        ("def note(x): open('/tmp/last', 'w').write(x)", "code.py names files in /tmp"),
     ],
 )
 def test_refused(zygote, code, reason):
