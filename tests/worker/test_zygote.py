@@ -6,8 +6,10 @@ import signal
 import socket
 import struct
 
+import numpy as np
 import pytest
 from frames import ERROR, READY, REFUSED, WorkerFailed, WorkerGone, Zygote
+from test_frameworks import models, sklearn_document  # noqa: F401
 from test_native import floats
 from test_native import serve as serve_native  # noqa: F401
 from workers import function
@@ -163,6 +165,12 @@ def test_refused(zygote, code, reason):
     assert one.hub.wait_gone() == 0
 
 
+@pytest.mark.heavy
+def test_tensorflow_is_refused(zygote, heavy_environment):
+    one = zygote("import tensorflow as tf\nkept = tf.constant([1.0]) + 1\ndef f(x): return x", heavy_environment)
+    assert one.kind == REFUSED and "threads" in one.answer
+
+
 def test_cannot_be_loaded(zygote):
     one = zygote("raise ValueError('no such thing')")
     assert one.kind == ERROR and "no such thing" in one.answer["message"]
@@ -225,6 +233,20 @@ def test_walls(zygote, tmp_path):
         with pytest.raises(WorkerFailed, match="PermissionError"):
             run(worker, ["kill", run(sibling, ["pid", 0])])
         assert run(sibling, ["pid", 0])
+
+
+# ---- frameworks ----
+
+
+def test_a_forest_computes_the_same(worker, environment, models):  # noqa: F811
+    x = np.load(models / "x.npy")
+    document = sklearn_document("predict_proba", {"type": "ndarray", "shape": [None, 3]})
+    hub = worker(document, {"forest.pkl": (models / "forest.pkl").read_bytes()}, environment, load=False, options=("--zygote", "4"))
+    one = Zygote(hub)
+    assert one.load({"directory": hub.model, **document})[0] == READY
+    workers = [one.fork() for _ in range(2)]
+    for each in workers:
+        np.testing.assert_allclose(each.run_arrays(x)[0], np.load(models / "proba.npy"), atol=1e-12)
 
 
 # ---- the native worker ----
