@@ -290,10 +290,10 @@ static void test_forked(void **state)
 	await(&hub, 1);
 	assert_string_equal(kind(other), "cold");
 
-	kill(number(second, "pid"), SIGSEGV);
+	kill(number(second, "pid"), SIGUSR2);
 	await(&hub, 1);
 	assert_null(second->worker);
-	assert_string_equal(err_text(&second->why), "was killed by SIGSEGV (segmentation fault)");
+	assert_string_equal(err_text(&second->why), "was killed by SIGUSR2 (user defined signal 2)");
 	hub.executor->ops->stop(third->worker, false);
 	await(&hub, 1);
 	assert_string_equal(err_text(&third->why), "was killed by SIGTERM (terminated)"); /* as this program takes it */

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from support import BIN, document, is_sanitized
+from support import BIN, HubProcess, document, is_sanitized, wait_for
 
 CODE = '''
 import ctypes, os, resource, signal, socket, time
@@ -164,3 +164,18 @@ def test_a_pickle_that_opens_a_socket_or_writes(shared_hub, tmp_path):
             server.accept()
     assert not (tmp_path / "pwned").exists()
     assert shared_hub.get("/api/v1/servables/admin/evil").status_code == 404
+
+
+def test_workers_of_a_hub_that_requires_every_wall(tmp_path, identity_onnx):
+    try:
+        hub = HubProcess(tmp_path / "hub", "--worker.sandbox", "require")
+    except AssertionError as error:
+        pytest.skip(f"this host lacks a part of the sandbox: {error}")
+    try:
+        serving = {"replicas": {"min": 2, "max": 2}}
+        assert hub.publish(document("identity", serving=serving), identity_onnx)["status"] == "succeeded"
+        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [2.5]}]}
+        assert hub.post("/v2/models/admin/identity/infer", json=body).json()["outputs"][0]["data"] == [2.5]
+        wait_for(lambda: hub.log_text().count("worker ready") >= 2, what="two workers")
+    finally:
+        assert hub.stop() == 0, hub.log_text()
