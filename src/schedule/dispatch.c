@@ -128,6 +128,14 @@ static bool waits_for_more(struct replicas *set, int64_t now)
 
 /* --- sending --- */
 
+void dispatch_cancel(struct batch *batch, int64_t now)
+{
+	if (batch->cancelled_ns || !batch->worker)
+		return;
+	batch->cancelled_ns = now;
+	batch->worker->executor->ops->cancel(batch->worker, batch);
+}
+
 void dispatch_later(struct replicas *set)
 {
 	if (set->in_dirty.in)
@@ -255,6 +263,7 @@ void dispatch_batch_done(void *context, struct worker *worker, struct batch *bat
 	struct run *only = batch_only_run(batch);
 	sent_remove(replica, batch);
 	batch->worker = NULL;
+	replica->held_up = false;
 	replica->progress_ns = loop_now_ns(set->scheduler->loop);
 	if (only && batch->err.code != ERR_OK)
 		err_move(&only->err, &batch->err);
@@ -298,7 +307,35 @@ void dispatch_progress(void *context, struct worker *worker, struct batch *batch
 	}
 }
 
-/* --- a worker is gone --- */
+/* --- a worker that is held up, or gone --- */
+
+void dispatch_relieve(struct replica *replica, int64_t now)
+{
+	struct replicas *set = replica->set;
+	struct batch *first = replica->sent;
+	size_t count = 0;
+	if (!first || !first->next || !first->servable->options.idempotent)
+		return;
+	for (struct batch *batch = first->next; batch; batch = batch->next)
+		count += batch->count - batch->left_count;
+	_cleanup_free_ struct run **runs = xcalloc(count + 1, sizeof(struct run *));
+	count = 0;
+	for (struct batch *batch = first->next; batch; batch = batch->next) {
+		for (size_t i = 0; i < batch->count; i++) {
+			struct run *run = batch->parts[i].run;
+			if (!run || run->forsaken)
+				continue;
+			batch_leave(batch, run);
+			runs[count++] = run;
+		}
+		dispatch_cancel(batch, now);
+	}
+	while (count > 0)
+		queue_push_front(set->queue, runs[--count]);
+	replica->held_up = true;
+	replica_place(replica);
+	dispatch_later(set);
+}
 
 /* The way to the worker is gone, and it may go on without us: only what may be run twice is run again, once. */
 static void take_back_lost(struct replicas *set, struct batch *batch)
@@ -331,6 +368,16 @@ static void fail_late(struct replicas *set, struct batch *batch, int64_t now)
 	}
 }
 
+/* The run that ended its worker; NULL: it was stopped, or lost, or nobody can tell. Whoever killed a worker from outside (the
+ * operator, the kernel for want of memory) may not have meant the run: that one is tried once more. */
+static struct run *find_culprit(const struct replica *replica, bool stopped, struct batch **batches, size_t count)
+{
+	const struct worker *worker = replica->worker;
+	struct run *only = count == 1 && !stopped && !worker->lost ? batch_only_run(batches[0]) : NULL;
+	bool again = only && worker->struck && !only->suspect && only->servable->options.idempotent;
+	return again ? NULL : only;
+}
+
 /* With several, nobody can tell which it was at: what it had answered and not yet sent is lost with it. They are run again,
  * one at a time, and the one that ends a worker alone is to blame. A run leaves nothing behind but in its process, so to
  * run it again is safe. */
@@ -339,7 +386,7 @@ void dispatch_take_back(struct replica *replica, bool stopped, struct batch **ba
 	struct replicas *set = replica->set;
 	int64_t now = loop_now_ns(set->scheduler->loop);
 	bool suspect = replica->late || !stopped;
-	struct run *culprit = count == 1 && !stopped && !replica->worker->lost ? batch_only_run(batches[0]) : NULL;
+	struct run *culprit = find_culprit(replica, stopped, batches, count);
 	if (culprit) {
 		_cleanup_free_ char *text = xasprintf("the worker %s while it ran this", err_text(why));
 		log_warning("%s: %s", set->key, text);

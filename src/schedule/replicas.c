@@ -131,7 +131,7 @@ void replica_place(struct replica *replica)
 	}
 	if (replica->sent_count) {
 		link_remove(&replica->in_idle);
-		if (!replica->exclusive && replica->sent_count < credit(replica))
+		if (!replica->exclusive && !replica->held_up && replica->sent_count < credit(replica))
 			list_prepend(&set->partly, &replica->in_room);
 		return;
 	}

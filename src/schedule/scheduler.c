@@ -5,6 +5,7 @@
 #include "schedule/statistics.h"
 
 #define SWEEP_MS 20
+#define HELD_UP_NS 10000000 /* at one batch for so long: what was given ahead would wait too long behind it */
 #define START_MS 1000 /* how long starting takes, where nothing is known yet */
 #define STUCK_NS 100000000 /* a worker without an answer for so long is at a run, not between two */
 
@@ -157,14 +158,6 @@ static void expire_parts(struct replicas *set, struct batch *batch, int64_t now,
 	}
 }
 
-static void cancel(struct batch *batch, int64_t now)
-{
-	if (batch->cancelled_ns || !batch->worker)
-		return;
-	batch->cancelled_ns = now;
-	batch->worker->executor->ops->cancel(batch->worker, batch);
-}
-
 /* Whether all of its runs have left, or are waited for by nobody. */
 static bool is_unwanted(const struct batch *batch)
 {
@@ -187,7 +180,7 @@ static void sweep_replica(struct replica *replica, int64_t now)
 		}
 		expire_parts(replica->set, batch, now, batch == first);
 		if (is_unwanted(batch))
-			cancel(batch, now);
+			dispatch_cancel(batch, now);
 	}
 }
 
@@ -213,6 +206,8 @@ static void sweep_set(struct replicas *set, int64_t now)
 			sweep_replica(replica, now);
 		if (!replica->stopping)
 			sweep_cancelled(replica, now);
+		if (!replica->stopping && now - replica->progress_ns > HELD_UP_NS)
+			dispatch_relieve(replica, now);
 	}
 	replicas_scale(set, now);
 	if (queue_count(set->queue))
@@ -431,7 +426,7 @@ void scheduler_give_up(struct scheduler *scheduler, struct run *run)
 		run->forsaken = true;
 		scheduler->forsaken_count++;
 		if (run->batch && is_unwanted(run->batch))
-			cancel(run->batch, loop_now_ns(scheduler->loop));
+			dispatch_cancel(run->batch, loop_now_ns(scheduler->loop));
 		look_whether_drained(scheduler);
 	}
 	replicas_unref(set);

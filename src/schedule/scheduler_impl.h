@@ -35,6 +35,7 @@ struct replica {
 	size_t sent_count;
 	bool ready, stopping;
 	bool exclusive; /* it is at a suspect, and gets nothing else */
+	bool held_up;	/* it is at one batch for long, and gets nothing ahead until it answers */
 	bool late;	/* stopped because a run that it was at passed its deadline */
 	int64_t started_ns, idle_since_ns;
 	int64_t progress_ns; /* when it last answered, or was given work while it had none */
@@ -135,6 +136,11 @@ void dispatch_later(struct replicas *set);
 /* Sends what waits to workers that have room. */
 void dispatch(struct replicas *set);
 void dispatch_batch_done(void *context, struct worker *worker, struct batch *batch);
+/* The worker is told that nobody waits for the batch, once. */
+void dispatch_cancel(struct batch *batch, int64_t now);
+/* The worker has been at its first batch for long: what it was given ahead waits again, for whoever is free. Where it has begun
+ * one all the same, that is run twice and answered once. */
+void dispatch_relieve(struct replica *replica, int64_t now);
 void dispatch_progress(void *context, struct worker *worker, struct batch *batch, struct str json);
 /* What a worker held that is gone. */
 void dispatch_take_back(struct replica *replica, bool stopped, struct batch **batches, size_t count, const struct err *why);

@@ -126,6 +126,11 @@ static struct test_worker *warm(int64_t run_ns)
 	return worker;
 }
 
+static bool started_two(void)
+{
+	return test_worker_count >= 2;
+}
+
 /* --- forming --- */
 
 static void test_what_comes_in_one_turn_is_joined(void **state)
@@ -281,6 +286,37 @@ static void test_idle_workers_share_what_is_slow(void **state)
 	assert_int_equal(test_workers[1]->held[0]->rows, 4);
 }
 
+static bool first_told_twice(void)
+{
+	return test_workers[0]->cancelled == 2;
+}
+
+static void test_what_was_given_ahead_does_not_wait_behind_a_slow_one(void **state)
+{
+	servable.options.batch.on = false;
+	servable.options.replicas_max = 2;
+	struct test_worker *worker = warm(20000); /* looks fast */
+	start("slow", 1);
+	start("a", 1);
+	start("b", 1);
+	turn();
+	assert_int_equal(worker->held_count, 3);
+	wait_for(first_told_twice);
+	wait_for(started_two); /* what waits again is worth a worker */
+	test_ready(test_workers[1]);
+	turn();
+	test_answer(test_workers[1], 20000);
+	test_answer(test_workers[1], 20000);
+	turn();
+	assert_string_equal(ended, "a:OK b:OK ");
+	assert_int_equal(test_workers[1]->held_count, 0);
+	test_answer(worker, SLOW_NS);
+	test_fail(worker, ERR_CANCELLED, 0); /* and its answers for these are nobody's */
+	test_answer(worker, 20000);
+	turn();
+	assert_string_equal(ended, "a:OK b:OK slow:OK ");
+}
+
 /* --- what fails --- */
 
 static void test_a_batch_that_fails_is_run_one_by_one(void **state)
@@ -351,6 +387,22 @@ static void test_a_worker_that_dies_with_a_batch(void **state)
 	turn();
 	test_answer(test_workers[2], SLOW_NS);
 	assert_string_equal(ended, "a:OK b:UNAVAILABLE c:OK ");
+}
+
+static void test_a_worker_killed_from_outside(void **state)
+{
+	struct test_worker *worker = warm(SLOW_NS);
+	start("a", 1);
+	turn();
+	worker->worker.struck = true;
+	test_die(worker, ERR_UNAVAILABLE); /* alone, but that was somebody else */
+	turn();
+	assert_string_equal(ended, "");
+	test_ready(test_workers[1]);
+	turn();
+	test_workers[1]->worker.struck = true;
+	test_die(test_workers[1], ERR_UNAVAILABLE); /* twice is no chance: it takes too much memory */
+	assert_string_equal(ended, "a:UNAVAILABLE ");
 }
 
 static void test_a_suspect_has_its_worker_alone(void **state)
@@ -543,11 +595,6 @@ static void test_progress(void **state)
 }
 
 /* --- how many workers --- */
-
-static bool started_two(void)
-{
-	return test_worker_count >= 2;
-}
 
 static void test_scaling_up_and_down(void **state)
 {
@@ -800,8 +847,9 @@ static void test_the_end_answers_everyone(void **state)
 TEST_MAIN(TEST(test_what_comes_in_one_turn_is_joined), TEST(test_a_batch_grows_while_the_worker_is_busy),
 	  TEST(test_fast_ones_are_given_ahead), TEST(test_the_largest_batch), TEST(test_what_differs_waits),
 	  TEST(test_preferred_sizes), TEST(test_the_publishers_delay), TEST(test_idle_workers_share_what_is_slow),
+	  TEST(test_what_was_given_ahead_does_not_wait_behind_a_slow_one),
 	  TEST(test_a_batch_that_fails_is_run_one_by_one), TEST(test_a_servable_that_takes_no_batches_gets_none),
-	  TEST(test_a_worker_that_dies_with_a_batch), TEST(test_a_suspect_has_its_worker_alone), TEST(test_a_lost_site),
+	  TEST(test_a_worker_that_dies_with_a_batch), TEST(test_a_worker_killed_from_outside), TEST(test_a_suspect_has_its_worker_alone), TEST(test_a_lost_site),
 	  TEST(test_what_cannot_be_sent_together), TEST(test_a_worker_that_does_not_load),
 	  TEST(test_one_deadline_inside_a_batch), TEST(test_a_late_batch_ends_its_worker), TEST(test_a_deadline_in_the_queue),
 	  TEST(test_giving_up), TEST(test_a_worker_that_does_not_heed), TEST(test_progress), TEST(test_scaling_up_and_down),

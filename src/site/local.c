@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define STOP_GRACE_MS 2000
@@ -98,6 +99,7 @@ static void on_exit_status(void *context, int status)
 		return;
 	char text[128];
 	process_status_format(status, text, sizeof(text));
+	worker->worker.struck = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 	err_set(&worker->why, ERR_UNAVAILABLE, "%s", text);
 	leave(worker);
 }
