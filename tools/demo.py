@@ -18,7 +18,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FIRST = "pretrained_onnx"
-OTHERS = ["iris_forest", "composition", "running_mean", "encoder", "torchscript"]
+OTHERS = ["iris_forest", "composition", "running_mean", "encoder", "torchscript", "photo_classifier", "regressors", "denoiser"]
 FIRST_MB, OTHERS_MB, HUB_MB = 60, 330, 350  # of packages to download; the last: what servables' own environments need
 STAGE = "DLHUB_DEMO_STAGE"
 

@@ -94,6 +94,8 @@ class Example:
     def compare(self, servable):
         name = f"alice/{servable['name']}"
         runs, rows, worst, count, times = self.expected["runs"], [], 0.0, 0, []
+        if isinstance(runs, dict):  # each servable of the example has its own
+            runs = runs[servable["name"]]
         for i, run in enumerate(runs):
             if isinstance(run["output"], str) and run["output"].endswith(".npy"):
                 got, seconds = self._run_array(name, run, quiet=i > 0)
@@ -103,7 +105,9 @@ class Example:
                 got, seconds = self._run_value(name, run, quiet=i > 0)
                 wanted = run["output"]
                 if "show" in run:
-                    rows.append(_row(run["row"], wanted[run["show"]], got[run["show"]]))
+                    # Of several outputs the last is the one to show a number of.
+                    shown = [answer[-1] if isinstance(answer, list) else answer for answer in (wanted, got)]
+                    rows.append(_row(run["row"], shown[0][run["show"]], shown[1][run["show"]]))
             times.append(seconds)
             error, numbers = self._difference(wanted, got)
             worst, count = max(worst, error), count + numbers
@@ -160,6 +164,9 @@ class Example:
                 raise Failed(f"{place} has {sorted(got)}, but {sorted(wanted)} is expected")
             parts = [self._difference(wanted[key], got[key], f"{place}, {key}") for key in wanted]
             return max((part[0] for part in parts), default=0.0), sum(part[1] for part in parts)
+        if isinstance(wanted, list) and any(isinstance(part, dict) for part in wanted):  # several outputs
+            parts = [self._difference(one, other, f"{place}, output {i + 1}") for i, (one, other) in enumerate(zip(wanted, got, strict=True))]
+            return max(part[0] for part in parts), sum(part[1] for part in parts)
         if isinstance(wanted, str):
             if wanted != got:
                 raise Failed(f"{place} is {got!r}, but {self.expected['framework']} says {wanted!r}")
@@ -178,6 +185,7 @@ class Example:
     def _array_rows(self, run, wanted, got):
         labels = json.loads((self.out / run["labels"]).read_text()) if run.get("labels") else None
         rows = []
+        wanted, got = (array.reshape(len(array), -1) for array in (wanted, got))
         for i, row in enumerate(run["rows"]):
             at = int(np.argmax(np.abs(wanted[i])))
             rows.append(_row(row, wanted[i][at], got[i][at], labels[at] if labels else f"[{at}]",

@@ -92,6 +92,9 @@ enum err_code golden_from_options(const struct cli *cli, json_t *document, struc
 	if (output)
 		json_object_set_new(golden, "response",
 				    is_protocol(output, "outputs") ? output : json_pack("{s:o}", "output", output));
+	json_t *before = json_object_get(document, "golden"); /* of a file: its tolerance stands */
+	if (json_is_object(before))
+		json_object_update_missing(golden, before);
 	json_object_set_new(document, "golden", golden);
 	return ERR_OK;
 }
