@@ -7,6 +7,7 @@ import time
 from urllib.parse import quote
 
 from . import config, errors, metadata, publish, run, tensors
+from .memory import Memories, SharedMemory
 from .transport import Transport
 from .views import Description, Found, Task, Version
 
@@ -25,7 +26,8 @@ class Hub:
 
     def __init__(self, endpoint=None, token=None):
         self.endpoint, token = config.endpoint_and_token(endpoint, token)
-        self._transport = Transport(self.endpoint, token)
+        self._transport, self._token = Transport(self.endpoint, token), token
+        self._memories = Memories()
         self._known = {}  # descriptions, by name as given: what a run needs to know of a servable
 
     def __repr__(self):
@@ -90,7 +92,7 @@ class Hub:
 
     # ---- run ----
 
-    def run(self, name, inputs, *, parameters=None, method="run", timeout=None, debug=False):
+    def run(self, name, inputs, *, parameters=None, method="run", timeout=None, debug=False, out=None):
         """Runs a servable and returns what it gives.
 
         name        "owner/name", or "owner/name@VERSION"
@@ -100,6 +102,8 @@ class Hub:
         parameters  a dict of the method's parameters, over its defaults
         timeout     in seconds; the hub gives the run up after that (None: after the hub's own limit)
         debug       returns (output, {"stdout", "stderr", "run_ms", "version"}) instead
+        out         an array of shared_memory() that the output is written to (several outputs: a tuple, with None for
+                    those that are to come as ever); inputs that lie there are found by themselves
 
         Arrays travel as bytes, both ways, and are converted to the datatype that the servable takes where every value
         fits (float64 to FP32 rounds). Several outputs come as a tuple.
@@ -115,24 +119,42 @@ class Hub:
         """
         fresh = name not in self._known
         try:
-            return self._run(name, inputs, parameters, method, timeout, debug)
+            return self._run(name, inputs, parameters, method, timeout, debug, out)
         except (errors.InvalidArgument, errors.NotFound):
             # A newer version may take something else than the one that is known here. Neither error ran anything.
             known = self._known.pop(name, None)
             if fresh or known is None or self._describe(name)["digest"] == known["digest"]:
                 raise
-        return self._run(name, inputs, parameters, method, timeout, debug)
+        return self._run(name, inputs, parameters, method, timeout, debug, out)
 
-    def _run(self, name, inputs, parameters, method, timeout, debug):
+    def _run(self, name, inputs, parameters, method, timeout, debug, out):
         chosen = run.method_of(self._describe(name), method)
         output, about = run.run(self._transport, self._path(name), self._path(name, "/v2/models/"), chosen, inputs,
-                                parameters, timeout, debug)
+                                parameters, timeout, debug, self._memories, out)
         return (output, about) if debug else output
 
     def _describe(self, name):
         if name not in self._known:
             self._known[name] = self.describe(name)
         return self._known[name]
+
+    def shared_memory(self, size, path=None):
+        """`size` bytes that this process shares with a hub on the same machine: arrays in it are not sent, but read where
+        they lie, and outputs are written there. `path` is the hub's local socket, where it cannot be asked for.
+
+            with hub.shared_memory(64 << 20) as memory:
+                images, code = memory.array((256, 64, 64, 1)), memory.array((256, 100))
+                images[:] = ...
+                hub.run("alice/encoder", images, out=code)
+
+        Unavailable        the hub runs elsewhere, or this process may not reach its socket
+        ResourceExhausted  limits.local_client_bytes, limits.local_bytes
+        """
+        path = path or self.info().get("local_socket")
+        if not path:
+            raise errors.Unavailable("this hub lends no shared memory, or tells it only to whoever is signed in",
+                                     "sign in with `dlhub login`; the hub's setting is `local`")
+        return self._memories.add(SharedMemory(path, self._token, size))
 
     # ---- publish ----
 

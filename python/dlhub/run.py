@@ -56,22 +56,56 @@ def bind(method, inputs):
     return list(inputs)
 
 
-def infer_body(method, values, parameters, timeout):
+def infer_input(argument, value, memories):
+    """What the header says of one input, and its bytes behind it; none where it lies in shared memory."""
+    part = memories.part(value, argument.datatype) if memories and argument.is_tensor else None
+    if part:
+        tensors.check_shape(argument, value.shape, f"input '{argument.name}'")
+        return {"name": argument.name, "shape": list(value.shape), "datatype": tensors.NAMES[value.dtype], "parameters": part}, b""
+    datatype, shape, data = tensors.encode(argument, value)
+    return {"name": argument.name, "shape": list(shape), "datatype": datatype, "parameters": {"binary_data_size": len(data)}}, data
+
+
+def infer_body(method, values, parameters, timeout, memories=None, out=None):
     """The JSON header and the tensors behind it."""
-    encoded = [tensors.encode(argument, value) for argument, value in zip(method.inputs, values)]
+    inputs = [infer_input(argument, value, memories) for argument, value in zip(method.inputs, values)]
     own = {"binary_data_output": True}
     if timeout:
         own["timeout"] = int(timeout * 1e6)
-    head = tensors.dumps({
-        "inputs": [{"name": argument.name, "shape": list(shape), "datatype": datatype,
-                    "parameters": {"binary_data_size": len(data)}}
-                   for argument, (datatype, shape, data) in zip(method.inputs, encoded)],
-        "parameters": {**(parameters or {}), **own},
-    }).encode()
-    return head, b"".join([head, *(data for _, _, data in encoded)])
+    head = {"inputs": [said for said, _ in inputs], "parameters": {**(parameters or {}), **own}}
+    if out is not None:
+        head["outputs"] = [{"name": argument.name, "parameters": place_of(argument, array, memories)}
+                           for argument, array in zip(method.outputs, places(method, out))]
+    head = tensors.dumps(head).encode()
+    return head, b"".join([head, *(data for _, data in inputs)])
 
 
-def infer_result(method, head_bytes, content):
+def places(method, out):
+    """The array for each output, or None."""
+    found = list(out) if method.tuple_output and isinstance(out, (list, tuple)) else [out]
+    if len(found) != len(method.outputs):
+        raise InvalidArgument(f"out: {len(method.outputs)} arrays are expected, but {len(found)} came")
+    return found
+
+
+def place_of(argument, array, memories):
+    part = memories.part(array, argument.datatype) if memories and array is not None else None
+    if array is not None and (not part or not argument.is_tensor):
+        raise InvalidArgument(f"out: what came for output '{argument.name}' is no {argument.datatype or ''} array in shared memory",
+                              "make it with hub.shared_memory(BYTES).array(shape, dtype)")
+    return part or {"binary_data": True}
+
+
+def written(method, out, name, shape, datatype):
+    """What the hub wrote into an array of `out`: as much of it as there is, in the shape that it has."""
+    array = next(array for argument, array in zip(method.outputs, places(method, out)) if argument.name == name)
+    count = int(np.prod(shape, dtype=np.int64))
+    if tensors.NAMES.get(array.dtype) != datatype:
+        raise InternalError(f"output '{name}' came as {datatype}, but its array in shared memory is {array.dtype}")
+    return array if list(array.shape) == shape else array.reshape(-1)[:count].reshape(shape)
+
+
+def infer_result(method, head_bytes, content, out=None):
     """The outputs of an Open Inference Protocol answer."""
     head = json.loads(content[:head_bytes] if head_bytes is not None else content)
     rest = memoryview(content)[head_bytes if head_bytes is not None else len(content):]
@@ -79,7 +113,11 @@ def infer_result(method, head_bytes, content):
     found, at = {}, 0
     for output in head.get("outputs", []):
         name, shape, datatype = output["name"], output["shape"], output["datatype"]
-        size = (output.get("parameters") or {}).get("binary_data_size")
+        said = output.get("parameters") or {}
+        size = said.get("binary_data_size")
+        if "shared_memory_region" in said:
+            found[name] = written(method, out, name, shape, datatype)
+            continue
         if size is None:
             flat = output.get("data", [])
             data = tensors._bytes_encode(flat) if datatype == "BYTES" else \
@@ -96,17 +134,19 @@ def infer_result(method, head_bytes, content):
     return tuple(values) if method.tuple_output else values[0]
 
 
-def run(transport, path, model_path, method, inputs, parameters, timeout, debug):
+def run(transport, path, model_path, method, inputs, parameters, timeout, debug, memories=None, out=None):
     """(output, metadata). `path` is the servable's, `model_path` its Open Inference Protocol one."""
     values = bind(method, inputs)
     query = {"method": method.name} if method.name != "run" else None
     wait = timeout + SLACK_S if timeout else None
+    if out is not None and (debug or not method.by_tensors(parameters)):
+        raise InvalidArgument("out: this run gives no arrays" if not debug else "out: not where debug is asked")
     if method.by_tensors(parameters) and not debug:
-        head, body = infer_body(method, values, parameters, timeout)
+        head, body = infer_body(method, values, parameters, timeout, memories, out)
         reply = transport.call("POST", model_path + "/infer", params=query, data=body, timeout=wait, headers={
             "Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))})
         length = reply.headers.get("Inference-Header-Content-Length")
-        return infer_result(method, int(length) if length else None, reply.content), {}
+        return infer_result(method, int(length) if length else None, reply.content, out), {}
     document = {"data": values if method.tuple_input else values[0], "envelope": True}
     if parameters:
         document["parameters"] = parameters

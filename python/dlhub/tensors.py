@@ -124,7 +124,7 @@ def array_as(value, datatype, what):
     return result
 
 
-def _check_shape(argument, shape, what):
+def check_shape(argument, shape, what):
     wanted = argument.shape
     if argument.type != "ndarray" or wanted is None:
         return
@@ -137,7 +137,7 @@ def encode(argument, value):
     what = f"input '{argument.name}'"
     if argument.is_tensor:
         array = array_as(value, argument.datatype, what)
-        _check_shape(argument, array.shape, what)
+        check_shape(argument, array.shape, what)
         if array.dtype.kind in "OSU":
             return "BYTES", array.shape, _bytes_encode(array.ravel().tolist())
         if argument.datatype == "BF16":
