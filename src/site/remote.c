@@ -330,6 +330,8 @@ void remote_get_state(const struct remote *remote, struct remote_state *ret)
 				      .workers = remote->worker_count,
 				      .rtt_ns = remote->link ? link_rtt_ns(remote->link) : 0,
 				      .hardware = remote->hardware };
+	for (size_t i = 0; i < remote->places; i++)
+		ret->runs += remote->workers[i] ? remote->workers[i]->slots.used : 0;
 }
 
 bool remote_has_peer(const struct remote *remote, uint32_t peer)

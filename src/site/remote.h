@@ -24,7 +24,7 @@ struct remote_options {
 /* What there is to know of a site now. */
 struct remote_state {
 	bool connected, leaving; /* leaving: takes nothing new */
-	size_t workers;
+	size_t workers, runs; /* runs: batches that they hold */
 	int64_t rtt_ns;
 	struct site_hardware hardware; /* as it said last; cores 0: it never came */
 };

@@ -248,12 +248,12 @@ static json_t *list_one(const struct site *site)
 	const struct site_hardware *hardware = &state.hardware;
 	_cleanup_json_ json_t *access = json_loads(site->row.visible_to, 0, NULL);
 	clock_format_rfc3339(site->row.created_ms, text);
-	json_t *json = json_pack("{s:s, s:O*, s:s, s:s, s:I}", "name", site->row.name, "visible_to",
+	json_t *json = json_pack("{s:s, s:O*, s:s, s:s, s:I, s:I}", "name", site->row.name, "visible_to",
 				 json_object_get(access, "visible_to"), "created", text, "state",
 				 !state.connected ? state.workers ? "out of reach" : "away" :
 				 state.leaving	  ? "leaving" :
 						    "connected",
-				 "workers", (json_int_t)state.workers);
+				 "workers", (json_int_t)state.workers, "runs", (json_int_t)state.runs);
 	clock_format_rfc3339(state.connected ? clock_wall_ms() : site->row.seen_ms, text);
 	if (state.connected || site->row.seen_ms)
 		json_object_set_new(json, "seen", json_string(text));
