@@ -32,8 +32,8 @@ static void make_servable(void)
 		abort();
 }
 
-enum lookup_state lookup_principal(struct lookup *lookup, struct str token, const struct principal **ret, lookup_principal_fn done,
-				   void *context, struct err *err)
+enum lookup_state lookup_principal(struct lookup *lookup, struct str token, const struct principal **ret,
+				   lookup_principal_fn done, void *context, struct err *err)
 {
 	if (token.len)
 		err_set(err, ERR_UNAUTHENTICATED, "the token is unknown");

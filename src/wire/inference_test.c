@@ -95,8 +95,8 @@ static struct signature *signature_of(const char *dtype)
 	return signature;
 }
 
-static enum err_code parse(const struct sink *message, const struct signature *signature, int64_t budget_ns, struct run_request *ret,
-			   size_t *ret_steps, struct err *err)
+static enum err_code parse(const struct sink *message, const struct signature *signature, int64_t budget_ns,
+			   struct run_request *ret, size_t *ret_steps, struct err *err)
 {
 	struct inference_message *scanned = arena_alloc(&arena, sizeof(*scanned));
 	enum err_code code = inference_scan(&arena, text_of(message), scanned, err);
@@ -339,5 +339,5 @@ static void test_error_of_a_stream(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-TEST_MAIN(TEST(test_names_and_parameters), TEST(test_integers_in_contents), TEST(test_steps), TEST(test_floats_stay_where_they_lie),
-	  TEST(test_bytes_in_contents), TEST(test_more_parts_than_arguments), TEST(test_response), TEST(test_error_of_a_stream))
+TEST_MAIN(TEST(test_names_and_parameters), TEST(test_integers_in_contents), TEST(test_steps),
+	  TEST(test_floats_stay_where_they_lie), TEST(test_bytes_in_contents), TEST(test_more_parts_than_arguments), TEST(test_response), TEST(test_error_of_a_stream))
