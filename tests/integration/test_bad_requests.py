@@ -268,7 +268,7 @@ def test_types_that_say_json_or_nothing_are_taken(line, kind):
 @pytest.mark.parametrize("type, body, words", [
     ("application/json", b"{}", "multipart/form-data"), ("multipart/form-data", b"x", "multipart/form-data"),
     ("multipart/form-data; boundary=bound", b"nonsense", "multipart|missing|early"),
-    ("multipart/form-data; boundary=bound", b'--bound\r\nContent-Disposition: form-data; name="json"\r\n\r\n{}\r\n--bound--\r\n', "part 'file'"),
+    ("multipart/form-data; boundary=bound", b'--bound\r\nContent-Disposition: form-data; name="json"\r\n\r\n{"datacite":{"titles":[{"title":"x"}]},"dlhub":{"name":"x"}}\r\n--bound--\r\n', "part 'file'"),
     ("multipart/form-data; boundary=bound", b'--bound\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n{}\r\n--bound--\r\n', "part 'json'"),
     ("multipart/form-data; boundary=bound", b'--bound\r\nContent-Disposition: form-data; name="zzz"\r\n\r\n{}\r\n--bound--\r\n', "part 'zzz'"),
     ("multipart/form-data; boundary=bound", b'--bound\r\nContent-Disposition: form-data; name="json"\r\n\r\n{"datacite', "too early|missing"),

@@ -203,6 +203,8 @@ def test_every_route_answers_as_documented(send, identity_onnx):
     assert send("POST", "/api/v1/users", {"name": "alice", "display_name": "Alice"}).status == 201
     made = send("POST", "/api/v1/users/alice/tokens", {"label": "laptop", "expires_days": 3}).json()
     assert send("GET", "/api/v1/users/alice/tokens").status == 200
+    assert send("POST", "/api/v1/sites", {"name": "cluster"}).status == 412  # this hub does not listen for sites
+    assert send("GET", "/api/v1/sites").status == 200 and send("DELETE", "/api/v1/sites/cluster").status == 404
     assert send("POST", "/api/v1/groups", {"name": "lab"}).status == 201
     assert send("PUT", "/api/v1/groups/lab/members/alice").status == send("DELETE", "/api/v1/groups/lab/members/alice").status == 204
     for path in (f"/api/v1/users/alice/tokens/{made['id']}", "/api/v1/users/alice", "/api/v1/groups/lab", SERVABLE + "/versions/1"):

@@ -104,6 +104,8 @@ def test_a_collector_that_refuses_costs_nothing_but_its_traces(tmp_path, identit
 def test_the_log_as_json_and_a_slow_run(tmp_path, identity_onnx):
     hub = HubProcess(tmp_path / "hub", "--log.format", "json", "--log.slow_ms", "1")
     assert hub.publish(document("identity"), identity_onnx)["status"] == "succeeded"
+    hub.stop()
+    hub.start()
     assert infer(hub, **{"X-Request-Id": "abc-1"}).status_code == 200  # its worker has to start: more than 1 ms
     assert hub.stop() == 0
     lines = [json.loads(line) for line in hub.log_text().splitlines() if line.startswith("{")]
