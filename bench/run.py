@@ -26,6 +26,7 @@ import idle as idle_parts
 import many
 import report
 import tensors
+import there
 from measure import Failed, Load, Samples, machine
 from peers.htex import Htex
 from peers.hub import Hub
@@ -154,6 +155,10 @@ def hardships(bench: Bench) -> None:
     faults.overload(bench)
 
 
+def site(bench: Bench) -> None:
+    there.loopback(bench, identity())
+
+
 def idle(bench: Bench) -> None:
     """Many workers of one servable with nothing to do."""
     for _ in range(bench.rounds):
@@ -162,6 +167,7 @@ def idle(bench: Bench) -> None:
 
 
 SECTIONS = {"native": native, "python": python, "encoder": encoder, "large": large, "wire": tensors.wire, "batches": batched, "workers": workers, "faults": hardships,
+            "site": site,
             "idle": idle, "life": life}
 
 
