@@ -182,7 +182,7 @@ void deflater_destroy(struct deflater *deflater)
 bool deflater_add(struct deflater *deflater, const void *data, size_t len, bool last)
 {
 	z_stream *stream = &deflater->stream;
-	const uint8_t *at = data;
+	const uint8_t *at = len ? data : (const void *)"";
 	for (;;) {
 		size_t piece = MIN(len, (size_t)1 << 30);
 		bool flush = last && piece == len;
