@@ -388,8 +388,10 @@ void replicas_shrink(struct scheduler *scheduler, int64_t now)
 		struct replicas *set = replica->set;
 		next = at->next;
 		bool enough = (int64_t)alive_count(set) > set->least && now - replica->idle_since_ns > set->idle_ns;
-		if (set->retired || enough)
+		if (set->retired || enough) {
+			replica->worker->retired = set->retired;
 			replica_stop(replica, false);
+		}
 	}
 }
 

@@ -65,6 +65,8 @@ static void release(struct local_worker *worker)
 	*(worker->previous ? &worker->previous->next : &worker->executor->workers) = worker->next;
 	if (worker->next)
 		worker->next->previous = worker->previous;
+	if (worker->worker.retired)
+		zygotes_retire(worker->executor->zygotes, &worker->key);
 	process_close(worker->process);
 	forked_close(worker->forked);
 	timer_close(worker->timer);

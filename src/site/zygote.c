@@ -68,9 +68,10 @@ static void free_worker(struct forked *worker)
 
 static void begin_idle(struct zygote *zygote)
 {
+	int64_t idle_ms = settings_int(zygote->zygotes->launcher.settings, SETTING_WORKER_IDLE_S) * 1000;
 	zygote->used_ns = loop_now_ns(zygote->zygotes->launcher.loop);
 	if (!zygote->workers && zygote->state == ZYGOTE_READY && !zygote->closed)
-		timer_start(zygote->timer, settings_int(zygote->zygotes->launcher.settings, SETTING_WORKER_IDLE_S) * 1000, 0);
+		timer_start(zygote->timer, zygote->retired ? 0 : idle_ms, 0);
 }
 
 void zygote_end_worker(struct zygote *zygote, struct forked *worker, int status)
@@ -352,11 +353,21 @@ struct forked *zygotes_fork(struct zygotes *zygotes, const struct worker_spec *s
 		at = &(*at)->next;
 	*at = worker;
 	zygote->used_ns = loop_now_ns(zygotes->launcher.loop);
+	zygote->retired = false;
 	if (zygote->state == ZYGOTE_READY) {
 		timer_stop(zygote->timer);
 		watch_set(zygote->watch, WATCH_READ | WATCH_WRITE);
 	}
 	return worker;
+}
+
+void zygotes_retire(struct zygotes *zygotes, const struct digest *key)
+{
+	struct zygote *zygote = find(zygotes, key);
+	if (!zygote || !zygote->process)
+		return;
+	zygote->retired = true;
+	begin_idle(zygote);
 }
 
 struct zygotes *zygotes_create(const struct launcher *launcher)

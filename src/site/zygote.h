@@ -1,7 +1,7 @@
 /* site/zygote.h - this machine's zygotes, and the workers that they fork (api/worker-frames.md, "A zygote").
  *
  * There is one zygote for each version that has, or just had, more than one worker; it ends when it had none for
- * worker.idle_s, or when another one needs its place. A zygote has run the servable's code, so it is trusted as little as a
+ * worker.idle_s, when its version is retired, or when another one needs its place. A zygote has run the servable's code, so it is trusted as little as a
  * worker: what it can do is lose its own workers. A version that cannot be forked is remembered, with the reason logged
  * once. All on the serving loop. */
 #pragma once
@@ -26,6 +26,9 @@ struct forked_events {
 
 /* Workers of the same key can come from one zygote: all that a worker is told to load it by. */
 void zygotes_key(const struct worker_spec *spec, struct digest *ret);
+
+/* No worker of that key is wanted any more: its zygote, if there is one, ends with the last that it has. */
+void zygotes_retire(struct zygotes *zygotes, const struct digest *key);
 
 /* A worker that is being, or was, forked. */
 struct forked;

@@ -40,6 +40,7 @@ struct zygote {
 	int64_t used_ns, failed_ns;
 	size_t log_bytes;
 	bool closed; /* it has closed its end */
+	bool retired; /* ends with its last worker */
 	bool busy; /* events are being told: it stays where it is */
 };
 

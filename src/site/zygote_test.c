@@ -368,6 +368,31 @@ static void test_zygote_that_lies(void **state)
 	close_hub(&hub);
 }
 
+static void test_retired(void **state)
+{
+	struct hub hub;
+	open_hub(&hub);
+	struct subject *workers[] = { start(&hub, "a", "forks"), start(&hub, "a", "forks"), start(&hub, "a", "forks") };
+	await(&hub, 3);
+	int zygote = (int)syscall(SYS_pidfd_open, number(workers[1], "parent"), 0);
+	struct pollfd at = { .fd = zygote, .events = POLLIN };
+	assert_true(zygote >= 0);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(poll(&at, 1, 0), 0);
+		workers[i]->worker->retired = true;
+		hub.executor->ops->stop(workers[i]->worker, false);
+		await(&hub, 1);
+	}
+	struct timer *timer = timer_create_on(hub.loop, (loop_fn)loop_stop, hub.loop);
+	while (poll(&at, 1, 0) == 0) {
+		timer_start(timer, 1, 0);
+		loop_run(hub.loop);
+	}
+	timer_close(timer);
+	close(zygote);
+	close_hub(&hub);
+}
+
 static void test_bounded(void **state)
 {
 	struct hub hub;
@@ -407,6 +432,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_zygote_that_is_killed),
 		cmocka_unit_test(test_zygotes_that_do_not_fork),
 		cmocka_unit_test(test_zygote_that_lies),
+		cmocka_unit_test(test_retired),
 		cmocka_unit_test(test_bounded),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
