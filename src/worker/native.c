@@ -6,6 +6,8 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
+#include <sched.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -186,9 +188,28 @@ static void native_say(json_t *ready)
 	json_object_set_new(ready, "engine", json_string("openvino"));
 }
 
+/* TBB makes as many threads as there are processors when something first asks it for work, which reading a SavedModel does. To
+ * a process that may use one processor it gives none; workers of one thread miss nothing. */
+static enum err_code native_open_alone(struct native *native, const json_t *load, struct err *err)
+{
+	cpu_set_t all, one;
+	bool narrow = sched_getaffinity(0, sizeof(all), &all) == 0;
+
+	CPU_ZERO(&one);
+	for (int cpu = 0; narrow && CPU_COUNT(&one) == 0; cpu++)
+		if (CPU_ISSET(cpu, &all))
+			CPU_SET(cpu, &one);
+	narrow = narrow && sched_setaffinity(0, sizeof(one), &one) == 0;
+	enum err_code code = native_open(native, load, err);
+	if (narrow && sched_setaffinity(0, sizeof(all), &all) != 0 && code == ERR_OK)
+		code = err_errno(err, errno, "taking back all processors");
+	return code;
+}
+
 enum err_code native_prepare(void *context, struct worker_loop *loop, json_t *load, json_t *ready, struct err *err)
 {
-	enum err_code code = native_open(context, load, err);
+	bool one_thread = json_integer_value(json_object_get(load, "threads")) <= 1;
+	enum err_code code = one_thread ? native_open_alone(context, load, err) : native_open(context, load, err);
 
 	if (code != ERR_OK)
 		return code;

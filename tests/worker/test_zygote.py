@@ -1,18 +1,22 @@
 """Workers that are forked from a zygote: they are as if each had been started, and share what was loaded."""
 
+import json
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
+import subprocess
 
 import numpy as np
 import pytest
 from frames import ERROR, READY, REFUSED, WorkerFailed, WorkerGone, Zygote
 from test_frameworks import models, sklearn_document  # noqa: F401
-from test_native import floats
+from test_heavy import keras_models  # noqa: F401
+from test_native import NativeWorker, floats
 from test_native import serve as serve_native  # noqa: F401
-from workers import function
+from workers import function, program
 
 TEXT = {"type": "string"}
 STRAIGHT = {"type": "python object"}
@@ -263,3 +267,24 @@ def test_native(serve_native):  # noqa: F811
     signal.pidfd_send_signal(workers[0].pidfd, signal.SIGKILL)
     assert one.exited() == (workers[0].name, signal.SIGKILL)
     assert struct.unpack("<f", workers[1].run_raw([floats("x", [1], [7])])[0][0][3]) == (7,)
+
+
+@pytest.mark.heavy
+def test_saved_model(keras_models, tmp_path):  # noqa: F811
+    """Reading one makes OpenVINO work in parallel, which a zygote must not."""
+    folder, found = shutil.copytree(keras_models / "saved", tmp_path / "saved"), tmp_path / "found.json"
+    (tmp_path / "metadata.json").write_text(json.dumps({"dlhub": {"name": "code"}, "datacite": {}}))
+    inspect = [program("dlhub-build"), "inspect", "--model", folder, "--metadata", tmp_path / "metadata.json", "--out", found]
+    subprocess.run(inspect, check=True, capture_output=True)
+    document = json.loads(found.read_text())
+    hub = NativeWorker(folder, options=("--zygote", "8"))
+    hub.failed = True
+    one = Zygote(hub)
+    assert one.load({"directory": str(folder), "servable": document["servable"], "dlhub": document["dlhub"]})[0] == READY
+    x, y = np.load(keras_models / "x.npy"), np.load(keras_models / "y.npy")
+    name = document["servable"]["methods"]["run"]["input"]["name"]
+    for worker in [one.fork(), one.fork()]:
+        outputs = worker.run_raw([(name, "FP32", list(x.shape), x.tobytes())])[0]
+        np.testing.assert_allclose(np.frombuffer(outputs[0][3], "float32").reshape(y.shape), y, atol=1e-5)
+    hub.failed = False
+    hub.close()
