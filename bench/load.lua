@@ -18,6 +18,13 @@ function init()
 	for path in (os.getenv("BENCH_PATHS") or ""):gmatch("[^\n]+") do
 		requests[#requests + 1] = wrk.format(nil, path)
 	end
+	-- One of these bodies at random, each time: each with its length on a line before it.
+	local bodies = os.getenv("BENCH_BODIES") and assert(io.open(os.getenv("BENCH_BODIES"), "rb"))
+	local length = bodies and bodies:read("*l")
+	while length do
+		requests[#requests + 1] = wrk.format(nil, nil, nil, bodies:read(tonumber(length)))
+		length = bodies:read("*l")
+	end
 	math.randomseed(1)
 	if #requests > 0 then
 		request = function() return requests[math.random(#requests)] end

@@ -132,13 +132,18 @@ class Load:
         finally:
             pin(pids, os.sched_getaffinity(0))
 
-    def rate(self, target: Target, connections: int, seconds: float, paths=(), may_refuse=False) -> dict:
-        """Many connections; the kernel places servers and client as it likes. `paths`: to each at random. `may_refuse`: what
+    def rate(self, target: Target, connections: int, seconds: float, paths=(), may_refuse=False,
+             bodies=()) -> dict:
+        """Many connections; the kernel places servers and client as it likes. `paths`: to each at random; so `bodies`. `may_refuse`: what
         is told to come back is no failure of the measurement; result["good"] were answered."""
         file = self.folder / "body"
         file.write_bytes(target.body)
         environment = dict(os.environ, BENCH_BODY=str(file), BENCH_TOKEN=target.token, BENCH_TYPE=target.content_type,
                            BENCH_HEADERS="\n".join(target.headers), BENCH_PATHS="\n".join(paths))
+        if bodies:
+            several = self.folder / "bodies"
+            several.write_bytes(b"".join(b"%d\n" % len(body) + body for body in bodies))
+            environment["BENCH_BODIES"] = str(several)
         if may_refuse:
             environment["BENCH_MAY_REFUSE"] = "1"
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "20s", "-s", HERE / "load.lua"]

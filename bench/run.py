@@ -24,6 +24,7 @@ import encoder as encoder_parts
 import faults
 import idle as idle_parts
 import many
+import memo as memo_parts
 import report
 import tensors
 import there
@@ -150,6 +151,11 @@ def workers(bench: Bench) -> None:
     many.each(bench, identity())
 
 
+def memo(bench: Bench) -> None:
+    memo_parts.hit(bench, identity(), lambda answer: Nginx(bench.folder / "nginx-memo", bench.folder / "nginx", answer))
+    memo_parts.papers(bench)
+
+
 def hardships(bench: Bench) -> None:
     faults.neighbours(bench, identity(), identity(None))
     faults.overload(bench)
@@ -166,9 +172,8 @@ def idle(bench: Bench) -> None:
         idle_parts.python(bench)
 
 
-SECTIONS = {"native": native, "python": python, "encoder": encoder, "large": large, "wire": tensors.wire, "batches": batched, "workers": workers, "faults": hardships,
-            "site": site,
-            "idle": idle, "life": life}
+SECTIONS = {"native": native, "memo": memo, "python": python, "encoder": encoder, "large": large, "wire": tensors.wire,
+            "batches": batched, "workers": workers, "faults": hardships, "site": site, "idle": idle, "life": life}
 
 
 def identity(elements: int | None = 1) -> bytes:

@@ -19,6 +19,7 @@ struct lookup {
 	struct catalog *catalog;
 	const char *data;
 	struct cache *servables; /* OWNER/NAME@VERSION → struct servable */
+	struct hasher *hasher;	 /* of tokens: one that is at hand costs half of a fresh one */
 	struct cache *tokens;	 /* SHA-256 of a token, or "user:NAME" → struct known_token */
 	uint64_t forgotten;	 /* how often something was taken out because it changed */
 	void (*on_forget)(void *context, const char *owner, const char *name); /* NULL: nobody asks */
@@ -42,6 +43,7 @@ struct lookup *lookup_create(struct loop *loop, const struct settings *settings,
 	struct lookup *lookup = NEW(struct lookup);
 	*lookup = (struct lookup){ .loop = loop, .settings = settings, .catalog = catalog, .data = data };
 	lookup->servables = cache_create((size_t)settings_int(settings, SETTING_LIMITS_ROUTE_CACHE), drop_servable, NULL);
+	lookup->hasher = hasher_create();
 	lookup->tokens = cache_create((size_t)settings_int(settings, SETTING_LIMITS_TOKEN_CACHE), drop_token, NULL);
 	return lookup;
 }
@@ -52,6 +54,7 @@ void lookup_destroy(struct lookup *lookup)
 		return;
 	cache_destroy(lookup->servables);
 	cache_destroy(lookup->tokens);
+	hasher_destroy(lookup->hasher);
 	free(lookup);
 }
 
@@ -160,7 +163,8 @@ enum lookup_state lookup_principal(struct lookup *lookup, struct str token, cons
 		return LOOKUP_DONE;
 	}
 	struct digest digest;
-	sha256(token.data, token.len, &digest);
+	hasher_update(lookup->hasher, token.data, token.len);
+	hasher_finish(lookup->hasher, &digest);
 	struct known_token *known = known_token(lookup, token_key(&digest));
 	if (known) {
 		*ret = principal_ref(known->principal);

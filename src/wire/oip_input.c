@@ -168,13 +168,15 @@ static enum err_code settle(struct run_parser *parser, struct err *err)
 	struct tensor *tensor = current(parser), nested;
 	tensor_fill_finish(&parser->fill, &nested);
 	char shape[160], came[160];
-	shape_format(tensor->shape, tensor->rank, shape, sizeof(shape));
 	if (nested.rank == 1) {
-		if (parser->fill.count != parser->elements)
+		if (parser->fill.count != parser->elements) {
+			shape_format(tensor->shape, tensor->rank, shape, sizeof(shape));
 			return run_parser_refuse(parser, err, "shape %s has %lld elements, but %lld came", shape,
 						 (long long)parser->elements, (long long)parser->fill.count);
+		}
 	} else if (nested.rank != tensor->rank ||
 		   memcmp(nested.shape, tensor->shape, nested.rank * sizeof(*nested.shape)) != 0) {
+		shape_format(tensor->shape, tensor->rank, shape, sizeof(shape));
 		shape_format(nested.shape, nested.rank, came, sizeof(came));
 		return run_parser_refuse(parser, err, "shape %s does not agree with the data, which is nested as %s",
 					 shape, came);
