@@ -362,6 +362,7 @@ static enum err_code build(struct hub *hub, struct err *err)
 	hub->own_metrics = (struct hub_metrics){ .loop = hub->loop, .scheduler = hub->scheduler, .publisher = hub->publisher,
 						 .started_wall_ms = clock_wall_ms() };
 	metrics_add(hub->metrics, hub_metrics_collect, &hub->own_metrics);
+	metrics_add(hub->metrics, sites_collect, hub->sites);
 	hub->tracer = tracer_create(hub->loop, hub->settings, hub->metrics);
 	hub->reporter = run_reporter_create(hub->settings, hub->statistics, hub->tracer);
 	hub->tasks = tasks_create(&(struct tasks_parts){ .loop = hub->loop,
@@ -524,15 +525,19 @@ static int serve(struct hub *hub)
 	return 0;
 }
 
-/* The same program with the same flags, on the addresses that it had. */
-static int start_again(char **argv, int argc, const char *http, const char *grpc)
+/* The same program with the same flags, on the addresses that it had; `sites` empty: as its settings say. */
+static int start_again(char **argv, int argc, const char *http, const char *grpc, const char *sites)
 {
-	char **again = xcalloc((size_t)argc + 5, sizeof(*again));
+	char **again = xcalloc((size_t)argc + 7, sizeof(*again));
 	memcpy(again, argv, (size_t)argc * sizeof(*again));
 	again[argc++] = (char *)"--http";
 	again[argc++] = (char *)http;
 	again[argc++] = (char *)"--grpc";
 	again[argc++] = (char *)grpc;
+	if (*sites) {
+		again[argc++] = (char *)"--sites";
+		again[argc++] = (char *)sites;
+	}
 	execv("/proc/self/exe", again);
 	log_error("cannot start again");
 	free(again);
@@ -584,12 +589,14 @@ int main(int argc, char **argv)
 		status = commands[command].run(hub.settings, settings_string(hub.settings, SETTING_DATA), file);
 	else
 		status = serve(&hub);
-	char http[64] = "", grpc[64] = "";
+	char http[64] = "", grpc[64] = "", sites[64] = "";
 	if (hub.again) {
 		str_copy(http, sizeof(http), http_server_address(hub.http));
 		str_copy(grpc, sizeof(grpc), grpc_server_address(hub.grpc));
+		if (str_ends(settings_string(hub.settings, SETTING_SITES), ":0")) /* a free one was taken */
+			str_copy(sites, sizeof(sites), sites_address(hub.sites));
 	}
 	err_done(&err);
 	teardown(&hub);
-	return hub.again ? start_again(argv, kept, http, grpc) : status;
+	return hub.again ? start_again(argv, kept, http, grpc, sites) : status;
 }

@@ -49,7 +49,8 @@ void agent_note(struct agent *agent, enum site_note type, uint32_t worker, uint6
 void agent_look_whether_drained(struct agent *agent);
 
 /* --- agent_worker.c --- */
-must_check enum err_code agent_on_note(struct agent *agent, const struct site_header *header, const uint8_t *body, struct err *err);
+must_check enum err_code agent_on_note(struct agent *agent, const struct site_header *header, const uint8_t *body,
+				       struct err *err);
 /* [{"id", "runs"}] for HELLO. Returned owned. */
 json_t *agent_held(const struct agent *agent);
 /* Says again what the hub may have missed: workers that are ready or gone, outcomes. */

@@ -115,8 +115,7 @@ enum err_code link_send_run(struct link *link, const struct site_header *header,
 {
 	static struct site_large large[FRAME_TENSORS_MAX]; /* of the loop's thread, for the time of this call */
 	struct buf head;
-	size_t count, start = link->out.len;
-	size_t inline_bytes = 0;
+	size_t count, start = link->out.len, inline_bytes = 0;
 	for (size_t i = 0; i < run->count; i++)
 		inline_bytes += MIN(run->tensors[i].len, SITE_NOTE_BYTES + 1u);
 	if (inline_bytes <= SITE_NOTE_BYTES) {

@@ -18,4 +18,5 @@ struct place {
 
 /* Index into `places`. ERR_UNAVAILABLE: none is open to it now; ERR_RESOURCE_EXHAUSTED: all of those are full;
  * ERR_FAILED_PRECONDITION: none can run it. The text says why. */
-must_check enum err_code place_choose(const struct place *places, size_t count, int64_t memory_bytes, size_t *ret, struct err *err);
+must_check enum err_code place_choose(const struct place *places, size_t count, int64_t memory_bytes, size_t *ret,
+				      struct err *err);

@@ -363,6 +363,6 @@ static void test_what_breaks_the_protocol(void **state)
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-TEST_MAIN(T(test_versions), T(test_an_outcome_counts_once), T(test_what_a_worker_held_comes_back_in_its_order), T(test_back_in_time),
-	  T(test_back_as_another_process), T(test_a_start_that_did_not_arrive_is_sent_again), T(test_silence),
-	  T(test_what_breaks_the_protocol))
+TEST_MAIN(T(test_versions), T(test_an_outcome_counts_once), T(test_what_a_worker_held_comes_back_in_its_order),
+	  T(test_back_in_time), T(test_back_as_another_process), T(test_a_start_that_did_not_arrive_is_sent_again),
+	  T(test_silence), T(test_what_breaks_the_protocol))

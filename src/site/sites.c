@@ -278,6 +278,44 @@ static json_t *on_list(void *context)
 	return list;
 }
 
+static void collect_family(const struct sites *sites, struct buf *out, const char *name, const char *help,
+			   double (*value)(const struct remote_state *state))
+{
+	metric_family(out, name, METRIC_GAUGE, help);
+	for (const struct site *site = sites->list; site; site = site->next) {
+		struct remote_state state;
+		char label[128] = "";
+		remote_get_state(site->remote, &state);
+		metric_label(label, sizeof(label), "site", site->row.name);
+		metric_sample(out, name, NULL, label, value(&state));
+	}
+}
+
+static double value_up(const struct remote_state *state)
+{
+	return state->connected;
+}
+
+static double value_workers(const struct remote_state *state)
+{
+	return (double)state->workers;
+}
+
+static double value_round_trip(const struct remote_state *state)
+{
+	return (double)state->rtt_ns / 1e9;
+}
+
+void sites_collect(void *context, struct buf *out)
+{
+	struct sites *sites = context;
+	if (!sites->list)
+		return;
+	collect_family(sites, out, "dlhub_site_up", "Whether the site is connected", value_up);
+	collect_family(sites, out, "dlhub_site_workers", "Workers at the site", value_workers);
+	collect_family(sites, out, "dlhub_site_round_trip_seconds", "Shortest of the last round trips to the site", value_round_trip);
+}
+
 /* --- the executor in front --- */
 
 static struct place place_here(struct sites *sites)

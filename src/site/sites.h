@@ -2,6 +2,7 @@
  * one of them (site/place.h). All on the serving loop, but for sites_create(). */
 #pragma once
 
+#include "base/metric.h"
 #include "blob/blob.h"
 #include "catalog/catalog.h"
 #include "io/loop.h"
@@ -25,5 +26,7 @@ void sites_destroy(struct sites *sites);
 struct executor *sites_executor(struct sites *sites);
 /* Borrowed. */
 const struct site_desk *sites_desk(const struct sites *sites);
+/* metric_collect_fn; `context` is the struct sites. */
+void sites_collect(void *context, struct buf *out);
 /* Where it really listens; "": nowhere. Borrowed. */
 const char *sites_address(const struct sites *sites);
