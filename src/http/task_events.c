@@ -230,7 +230,7 @@ enum err_code handle_task_events(struct request *request, struct err *err)
 	if (!task)
 		return ERR_OK;
 	request->stream = make_stream(request);
-	task_watch_add(task, &request->stream->watch, true);
+	task_watch_add(task, &request->stream->watch);
 	if (request->server->ending)
 		end_stream(request->stream);
 	request->reply.content_type = "text/event-stream";

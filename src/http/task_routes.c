@@ -267,7 +267,7 @@ void task_wait_alive(struct request *request, struct task *task, int64_t wait_ms
 	request->wait_for_end = for_end;
 	request->seen_status = view.status; /* a literal */
 	request->task_watch.on_change = on_task_change;
-	task_watch_add(task, &request->task_watch, false);
+	task_watch_add(task, &request->task_watch);
 	begin_wait(request, wait_ms);
 	request_suspend(request);
 }

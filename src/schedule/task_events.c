@@ -1,4 +1,4 @@
-/* Who is told of what: watches, and partial outputs for those who want them. */
+/* Who is told of what: watches, and partial outputs. */
 #include "schedule/tasks_impl.h"
 
 #include "base/alloc.h"
@@ -8,7 +8,7 @@
 #define TEXT_MAX 1000
 #define PROGRESS_DEPTH 64
 
-void task_watch_add(struct task *task, struct task_watch *watch, bool partials)
+void task_watch_add(struct task *task, struct task_watch *watch)
 {
 	watch->task = task;
 	watch->previous = NULL;
@@ -16,7 +16,6 @@ void task_watch_add(struct task *task, struct task_watch *watch, bool partials)
 	if (task->watches)
 		task->watches->previous = watch;
 	task->watches = watch;
-	task->partials_wanted |= partials;
 }
 
 void task_watch_remove(struct task_watch *watch)

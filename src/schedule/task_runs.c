@@ -179,6 +179,14 @@ static char *format_error(const struct err *err, struct str metadata)
 	return buf_take(&out, NULL);
 }
 
+static size_t output_bytes(const struct run *run)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < run->output_count; i++)
+		bytes += run->outputs[i].len;
+	return bytes;
+}
+
 /* {"index": 3, "output": …} for those who look on. */
 static void tell_item(struct task *task, const struct task_run *at, const char *error)
 {
@@ -189,9 +197,9 @@ static void tell_item(struct task *task, const struct task_run *at, const char *
 	size_t head = out.len;
 	if (error)
 		buf_printf(&out, "\"error\":%s", error);
-	else if (buf_puts(&out, "\"output\":"))
+	else if (output_bytes(run) <= PARTIAL_MAX && buf_puts(&out, "\"output\":"))
 		(void)!dlhub_output_write(&out, run->method, run->outputs, run->output_count, true, NULL);
-	if (!buf_putc(&out, '}')) { /* too large to be told: it is in the result */
+	if (out.len == head || !buf_putc(&out, '}')) { /* too large to be told: it is in the result */
 		out.len = head - 1;
 		out.overflowed = false;
 		buf_putc(&out, '}');
@@ -219,8 +227,7 @@ static void keep_item(struct task *task, const struct task_run *at)
 	}
 	task->done++;
 	task->progress = (double)task->done / (double)task->total;
-	if (task->partials_wanted)
-		tell_item(task, at, error);
+	tell_item(task, at, error);
 	if (!task->failure.code)
 		err_move(&task->failure, &why);
 	err_done(&why);

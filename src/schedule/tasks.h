@@ -86,8 +86,7 @@ struct task_watch {
 	struct task *task; /* NULL: not added */
 	void (*on_change)(struct task_watch *watch, const struct task *task, bool ended);
 };
-/* `partials`: this one wants partial outputs as text, which are not made for nobody. */
-void task_watch_add(struct task *task, struct task_watch *watch, bool partials);
+void task_watch_add(struct task *task, struct task_watch *watch);
 void task_watch_remove(struct task_watch *watch); /* fine for one that is not added */
 
 /* The task's inputs and outputs so far, as far as they are in memory: records, returned owned (free()); the first

@@ -93,7 +93,6 @@ struct task {
 	struct task_watch *watches;
 	bool changed; /* in tasks->changed */
 	struct task *changed_next;
-	bool partials_wanted;
 	struct task_partial *partials, **partials_tail;
 	size_t partial_bytes;
 	uint64_t partial_number;
