@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from . import config, errors, metadata, publish, run, tensors
 from .memory import Memories, SharedMemory
+from .tasks import RunTask
 from .transport import Transport
 from .views import Description, Found, Task, Version
 
@@ -92,7 +93,8 @@ class Hub:
 
     # ---- run ----
 
-    def run(self, name, inputs, *, parameters=None, method="run", timeout=None, debug=False, out=None):
+    def run(self, name, inputs, *, parameters=None, method="run", timeout=None, debug=False, out=None, asynchronous=False, each=False,
+            expires=None, start_within=None):
         """Runs a servable and returns what it gives.
 
         name        "owner/name", or "owner/name@VERSION"
@@ -104,6 +106,10 @@ class Hub:
         debug       returns (output, {"stdout", "stderr", "run_ms", "version"}) instead
         out         an array of shared_memory() that the output is written to (several outputs: a tuple, with None for
                     those that are to come as ever); inputs that lie there are found by themselves
+        asynchronous  returns a RunTask as soon as the hub has kept the run: task.result() waits for the output
+        each        asynchronous: `inputs` is a list, of which each is run; task.result() is a list
+        expires     asynchronous: how many seconds the result is kept (None: the hub's limits.result_s)
+        start_within  asynchronous: not to be started later than so many seconds from now
 
         Arrays travel as bytes, both ways, and are converted to the datatype that the servable takes where every value
         fits (float64 to FP32 rounds). Several outputs come as a tuple.
@@ -111,21 +117,48 @@ class Hub:
             hub.run("alice/encoder", images)                       # float32[n, 64, 64, 1] to float32[n, 100]
             hub.run("alice/composition", "CaCO3")                  # {"molar_mass": 100.086, …}
             hub.run("alice/detect", {"image": x, "threshold": 0.5})
+            hub.run("alice/encoder", rows, each=True, asynchronous=True).result()
 
         InvalidArgument   the input does not fit; the message names the argument, what came and what is expected
         NotFound          no such servable, or none that one may see
         DeadlineExceeded  it took longer than `timeout`
         DLHubError        the servable itself failed; the message holds its traceback
         """
+        def once():
+            if asynchronous or each:
+                if out is not None:
+                    raise errors.InvalidArgument("out: not of an asynchronous run, whose result is kept at the hub")
+                return self._submit(name, inputs, parameters, method, timeout, debug, each,
+                                    {"expires_s": expires, "start_within_s": start_within})
+            return self._run(name, inputs, parameters, method, timeout, debug, out)
         fresh = name not in self._known
         try:
-            return self._run(name, inputs, parameters, method, timeout, debug, out)
+            return once()
         except (errors.InvalidArgument, errors.NotFound):
             # A newer version may take something else than the one that is known here. Neither error ran anything.
             known = self._known.pop(name, None)
             if fresh or known is None or self._describe(name)["digest"] == known["digest"]:
                 raise
-        return self._run(name, inputs, parameters, method, timeout, debug, out)
+        return once()
+
+    def _submit(self, name, inputs, parameters, method, timeout, debug, each, times):
+        chosen = run.method_of(self._describe(name), method)
+        if each:
+            data = [run.data_of(chosen, one) for one in inputs]
+            call = run.by_json(self._path(name), chosen, data, "each", parameters, timeout, debug)
+        else:
+            call = run.call_of(self._path(name), self._path(name, "/v2/models/"), chosen, inputs, parameters, timeout, debug)
+        query = {key: value for key, value in times.items() if value is not None}
+        reply = self._transport.document(call.send(self._transport, 600, asynchronous="true", **query))
+        return RunTask(self._transport, reply["task_id"], chosen, each, debug)
+
+    def run_task(self, task_id, method="run"):
+        """The RunTask of that name, as `hub.run(…, asynchronous=True)` gave it to another program."""
+        task = self.task(task_id)
+        if task.get("kind") != "run":
+            raise errors.NotFound(f"task {task_id} is no run", "hub.task() tells of publishes")
+        description = self.describe(f"{task['servable']}@{task['version']}")
+        return RunTask(self._transport, task.id, run.method_of(description, method), task.get("total", 1) > 1)
 
     def _run(self, name, inputs, parameters, method, timeout, debug, out):
         chosen = run.method_of(self._describe(name), method)
@@ -242,11 +275,11 @@ class Hub:
         return Description(self._transport.json("PATCH", self._path(name), json={"dlhub": dlhub}))
 
     def task(self, task_id):
-        """A publish under way or over: {"task_id", "status", "stage", "progress", "servable", …}"""
+        """A publish or a run, under way or over: {"task_id", "kind", "status", "stage", "progress", "servable", …}"""
         return Task(self._transport.json("GET", f"/api/v1/tasks/{quote(str(task_id))}"))
 
     def tasks(self, status=None):
-        """One's own publishes, as task() tells of each."""
+        """One's own publishes and runs, as task() tells of each."""
         found = self._transport.json("GET", "/api/v1/tasks", params={"status": status} if status else None)
         return [Task(task) for task in found["tasks"]]
 

@@ -134,27 +134,65 @@ def infer_result(method, head_bytes, content, out=None):
     return tuple(values) if method.tuple_output else values[0]
 
 
-def run(transport, path, model_path, method, inputs, parameters, timeout, debug, memories=None, out=None):
-    """(output, metadata). `path` is the servable's, `model_path` its Open Inference Protocol one."""
-    values = bind(method, inputs)
-    query = {"method": method.name} if method.name != "run" else None
-    wait = timeout + SLACK_S if timeout else None
-    if out is not None and (debug or not method.by_tensors(parameters)):
-        raise InvalidArgument("out: this run gives no arrays" if not debug else "out: not where debug is asked")
-    if method.by_tensors(parameters) and not debug:
-        head, body = infer_body(method, values, parameters, timeout, memories, out)
-        reply = transport.call("POST", model_path + "/infer", params=query, data=body, timeout=wait, headers={
-            "Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))})
-        length = reply.headers.get("Inference-Header-Content-Length")
-        return infer_result(method, int(length) if length else None, reply.content, out), {}
-    document = {"data": values if method.tuple_input else values[0], "envelope": True}
+class Call:
+    """One run as it is sent, and how its answer is read; the same whether the answer comes at once or later."""
+
+    def __init__(self, url, query, body, headers, decode):
+        self.url, self.query, self.body, self.headers, self.decode = url, query, body, headers, decode
+
+    def send(self, transport, wait, **query):
+        return transport.call("POST", self.url, params={**self.query, **query} or None, data=self.body, timeout=wait,
+                              headers=self.headers)
+
+
+def by_tensors(path, method, inputs, parameters, timeout, memories=None, out=None):
+    head, body = infer_body(method, bind(method, inputs), parameters, timeout, memories, out)
+    return Call(path + "/infer", method_query(method), body, {
+        "Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))},
+        lambda transport, reply: (infer_answer(method, reply, out), {}))
+
+
+def infer_answer(method, reply, out=None):
+    length = reply.headers.get("Inference-Header-Content-Length")
+    return infer_result(method, int(length) if length else None, reply.content, out)
+
+
+def method_query(method):
+    return {"method": method.name} if method.name != "run" else {}
+
+
+def envelope_answer(method, document):
+    output = tensors.from_json(document["output"], method.schema.get("output") or {})
+    return output, {"version": document.get("version"), **(document.get("metadata") or {})}
+
+
+def by_json(path, method, data, key, parameters, timeout, debug):
+    document = {key: data, "envelope": True}
     if parameters:
         document["parameters"] = parameters
     if debug:
         document["debug"] = True
     if timeout:
         document["timeout_s"] = timeout
-    reply = transport.json("POST", path + "/run", params=query, data=tensors.dumps(document).encode(), timeout=wait,
-                           headers={"Content-Type": "application/json"})
-    output = tensors.from_json(reply["output"], method.schema.get("output") or {})
-    return output, {"version": reply.get("version"), **(reply.get("metadata") or {})}
+    return Call(path + "/run", method_query(method), tensors.dumps(document).encode(), {"Content-Type": "application/json"},
+                lambda transport, reply: envelope_answer(method, transport.document(reply)))
+
+
+def data_of(method, inputs):
+    values = bind(method, inputs)
+    return values if method.tuple_input else values[0]
+
+
+def call_of(path, model_path, method, inputs, parameters, timeout, debug, memories=None, out=None):
+    """`path` is the servable's, `model_path` its Open Inference Protocol one."""
+    if out is not None and (debug or not method.by_tensors(parameters)):
+        raise InvalidArgument("out: this run gives no arrays" if not debug else "out: not where debug is asked")
+    if method.by_tensors(parameters) and not debug:
+        return by_tensors(model_path, method, inputs, parameters, timeout, memories, out)
+    return by_json(path, method, data_of(method, inputs), "data", parameters, timeout, debug)
+
+
+def run(transport, path, model_path, method, inputs, parameters, timeout, debug, memories=None, out=None):
+    """(output, metadata)"""
+    call = call_of(path, model_path, method, inputs, parameters, timeout, debug, memories, out)
+    return call.decode(transport, call.send(transport, timeout + SLACK_S if timeout else None))

@@ -83,11 +83,11 @@ class Version(dict):
 
 
 class Task(dict):
-    """One publish under way, as the hub last told of it."""
+    """One publish or asynchronous run, as the hub last told of it."""
 
     id = property(lambda self: self["task_id"])
     status = property(lambda self: self.get("status"))
-    is_over = property(lambda self: self.get("status") in ("succeeded", "failed"))
+    is_over = property(lambda self: self.get("status") in ("succeeded", "failed", "cancelled", "expired"))
 
     def __repr__(self):
         stage = f", {self['stage']}" if self.get("stage") and not self.is_over else ""

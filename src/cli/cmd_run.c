@@ -140,7 +140,8 @@ static enum err_code run_by_json(struct job *job, struct err *err)
 	if (code != ERR_OK)
 		return code;
 	const char *method = args_value(&cli->args, "method");
-	_cleanup_json_ json_t *body = json_pack("{s:o,s:b}", "data", data, "envelope", 1), *json = NULL;
+	_cleanup_json_ json_t *body = json_pack("{s:o,s:b}", args_has(&cli->args, "each") ? "each" : "data", data, "envelope", 1);
+	_cleanup_json_ json_t *json = NULL;
 	if (method)
 		json_object_set_new(body, "method", json_string(method));
 	if (job->parameters)
@@ -149,6 +150,8 @@ static enum err_code run_by_json(struct job *job, struct err *err)
 		json_object_set_new(body, "debug", json_true());
 	if (job->timeout_s)
 		json_object_set_new(body, "timeout_s", json_integer(job->timeout_s));
+	if (args_has(&cli->args, "async"))
+		json_object_set_new(body, "asynchronous", json_true());
 	_cleanup_free_ char *text = json_canonical(body), *path = ref_path(&job->ref, "/run");
 	struct client_reply reply = { 0 };
 	const struct client_call call = { .method = "POST",
@@ -162,7 +165,13 @@ static enum err_code run_by_json(struct job *job, struct err *err)
 		code = json_read(reply.body.data ?: "", reply.body.len, CLIENT_JSON_DEPTH, "the hub's answer", &json,
 				 err);
 	client_reply_done(&reply);
-	return code != ERR_OK ? code : show(job, json, err);
+	if (code != ERR_OK || !args_has(&cli->args, "async"))
+		return code != ERR_OK ? code : show(job, json, err);
+	if (cli->json)
+		out_json(json);
+	else
+		out_print(cli, "%s\n", json_path_string(json, "task_id") ?: "");
+	return ERR_OK;
 }
 
 static enum err_code outputs_json(const struct client_outputs *outputs, json_t **ret, struct err *err)
@@ -243,7 +252,7 @@ static bool by_tensors(const struct job *job)
 {
 	const struct args *args = &job->cli->args;
 	const char *method = args_value(args, "method"), *output = args_value(args, "output");
-	if (args_has(args, "debug") || (method && strcmp(method, "run") != 0))
+	if (args_has(args, "debug") || args_has(args, "async") || (method && strcmp(method, "run") != 0))
 		return false;
 	return run_inputs_any_array(&job->inputs) || (output && str_ends(output, ".npy"));
 }
@@ -253,6 +262,10 @@ static enum err_code run_run(struct cli *cli, struct err *err)
 	struct job job = { .cli = cli };
 	arena_init(&job.arena, RUN_ARENA);
 	enum err_code code = args_number(&cli->args, "timeout", 1, 86400, &job.timeout_s, err);
+	if (code == ERR_OK && args_has(&cli->args, "each") && !args_has(&cli->args, "async"))
+		code = err_set(err, ERR_INVALID_ARGUMENT, "--each, many inputs, makes a task: say --async too");
+	if (code == ERR_OK && args_has(&cli->args, "output") && args_has(&cli->args, "async"))
+		code = err_set(err, ERR_INVALID_ARGUMENT, "--async prints the task; its result is written by `dlhub task result TASK --output FILE`");
 	if (code == ERR_OK)
 		code = run_parameters(cli, &job.parameters, err);
 	if (code == ERR_OK)
@@ -277,6 +290,8 @@ static const struct cli_option run_options[] = {
 	{ "param", 0, "NAME=VALUE", "a parameter of the method; may be repeated", NULL },
 	{ "output", 'o', "FILE", "write the result there; FILE.npy as a numpy array", "FILE" },
 	{ "timeout", 0, "SECONDS", "give up after so long", NULL },
+	{ "async", 0, NULL, "print a task's name as soon as the hub has kept it; `dlhub task result` gives the result", NULL },
+	{ "each", 0, NULL, "with --async: the input is a list, of which each is run", NULL },
 	{ "debug", 0, NULL, "also show what it printed, the version that ran, and its time", NULL },
 	{ 0 },
 };
@@ -294,6 +309,7 @@ const struct cli_command cmd_run = {
 		    "dlhub run alice/encoder --input images.npy --output codes.npy\n"
 		    "dlhub run alice/sum --input a=1 --input b=2\n"
 		    "echo '\"hello\"' | dlhub run alice/upper --input - --debug\n"
+		    "dlhub run alice/encoder --input many.json --each --async\n"
 		    "dlhub run alice/iris@2 --input x.json --param top=3",
 	.words = "SERVABLE",
 	.least = 1,

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 
 #define POLL_S	   25 /* the hub holds a poll for 30 s at most */
+#define RUN_POLL_S 2  /* how far it is changes without waking the poll */
 #define AWAY_TRIES 30 /* one a second */
 
 enum err_code client_publish(struct client *client, const struct client_upload *upload, json_t **ret, struct err *err)
@@ -34,13 +35,19 @@ bool client_task_id_is_valid(const char *text)
 bool client_task_is_over(const json_t *task)
 {
 	const char *status = json_path_string(task, "status") ?: "";
-	return strcmp(status, "succeeded") == 0 || strcmp(status, "failed") == 0;
+	static const char *const over[] = { "succeeded", "failed", "cancelled", "expired" };
+	for (size_t i = 0; i < ARRAY_SIZE(over); i++)
+		if (strcmp(status, over[i]) == 0)
+			return true;
+	return false;
 }
 
 enum err_code client_task_error(const json_t *task, struct err *err)
 {
 	const char *status = json_path_string(task, "status") ?: "";
-	if (strcmp(status, "failed") != 0)
+	if (strcmp(status, "cancelled") == 0)
+		return err_set(err, ERR_CANCELLED, "the task was cancelled");
+	if (strcmp(status, "failed") != 0 && strcmp(status, "expired") != 0)
 		return ERR_OK;
 	const char *name = json_path_string(task, "error.code");
 	enum err_code code = name ? err_code_of_name(name) : ERR_UNKNOWN;
@@ -71,13 +78,17 @@ static enum err_code poll(struct client *client, const char *path, bool known, j
 	}
 }
 
-/* Waits for another stage than the one that is known, which may have come already. Returned owned. */
-static char *path_from(const char *task_id, const char *stage)
+/* Waits for another state than the one that is known, which may have come already. Returned owned. */
+static char *path_from(const char *task_id, const json_t *task)
 {
 	struct buf path;
 	buf_init(&path, 4096);
-	buf_printf(&path, "/api/v1/tasks/%s?wait_s=%d&stage=", task_id, POLL_S);
+	const char *stage = json_path_string(task, "stage"), *status = json_path_string(task, "status");
+	bool run = strcmp(json_path_string(task, "kind") ?: "", "run") == 0;
+	buf_printf(&path, "/api/v1/tasks/%s?wait_s=%d&stage=", task_id, run ? RUN_POLL_S : POLL_S);
 	client_escape(&path, stage ?: "");
+	buf_puts(&path, "&status=");
+	client_escape(&path, status ?: "");
 	return buf_take(&path, NULL);
 }
 
@@ -92,7 +103,7 @@ enum err_code client_task_wait(struct client *client, const char *task_id, clien
 		if (code != ERR_OK)
 			return code;
 		free(waiting);
-		waiting = path_from(task_id, json_path_string(task, "stage"));
+		waiting = path_from(task_id, task);
 		bool go_on = !on_change || on_change(context, task);
 		if (client_task_is_over(task) || !go_on) {
 			*ret = TAKE(task);

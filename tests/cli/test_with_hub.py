@@ -155,3 +155,27 @@ def test_serve_is_dlhubd(tmp_path):
     done = Cli(tmp_path)("serve", "--data", tmp_path / "hub", "--http", "127.0.0.1:port", "--grpc", "127.0.0.1:0", code=2)
     assert "dlhubd:" in done.stderr
     assert (BUILD / "bin" / "dlhubd").exists()
+
+
+def test_runs_that_are_fetched_later(admin, tmp_path):
+    (tmp_path / "tools.py").write_text(FUNCTION)
+    admin("publish", tmp_path / "tools.py", "--function", "greet", "--name", "greet", "--title", "A greeter")
+    task = admin("run", "greet", '"you"', "--async").stdout.strip()
+    assert len(task) == 32
+    assert admin("task", "result", task).stdout == "hello you!\n"
+    assert json.loads(admin("task", "result", task, "--json").stdout)["output"] == "hello you!"
+    assert "1 of 1 done, 0 failed" in admin("task", "show", task).stdout and "succeeded" in admin("task", "wait", task).stdout
+    assert task in admin("task", "list").stdout and task in admin("task").stdout and task not in admin("task", "list", "--status", "failed").stdout
+    assert "each, item 2" in admin("run", "greet", '["a", "b", 5]', "--async", "--each", code=2).stderr
+    many = admin("run", "greet", '["a", "b"]', "--async", "--each").stdout.strip()
+    assert [one["output"] for one in json.loads(admin("task", "result", many).stdout)] == ["hello a!", "hello b!"]
+    assert "2 of 2" in admin("task", "list").stdout
+    admin("task", "result", many, "--output", tmp_path / "many.json")
+    assert len(json.loads((tmp_path / "many.json").read_text())) == 2
+    bad = admin("run", "greet", '"you"', "--param", "nothing=1", "--async").stdout.strip()
+    assert admin("task", "wait", bad, code=1).stderr
+    assert "removed" in admin("task", "cancel", many).stderr
+    admin("task", "show", many, code=4)
+    assert "list, show, wait, result and cancel" in admin("task", "look", code=2).stderr
+    assert "not the name of a task" in admin("task", "show", "x", code=2).stderr
+    assert "--async" in admin("run", "greet", '["a"]', "--each", code=2).stderr

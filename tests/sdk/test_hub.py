@@ -29,6 +29,12 @@ def fail(text: str) -> str:
     raise RuntimeError("no luck with " + text)
 
 
+def picky(text: str) -> str:
+    if text == "bad":
+        raise RuntimeError("no luck with bad")
+    return text
+
+
 class Counter:
     def __init__(self, start=0):
         self.count = start
@@ -251,3 +257,30 @@ def test_a_netrc_is_not_used(shared_hub, monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(netrc))
     assert requests.get(shared_hub.url + "/api/v1/whoami", timeout=10).status_code != 200
     assert dlhub.Hub(shared_hub.url).whoami()["user"] is None
+
+
+def test_runs_that_are_fetched_later(sdk, anonymous, identity, module):
+    given = np.float32([1, 2.5])
+    task = sdk.run(identity, given, asynchronous=True)
+    got = task.result()
+    assert got.dtype == np.float32 and got.tolist() == [1, 2.5] and task.status() == "succeeded"
+    assert sdk.run_task(task.id).result().tolist() == [1, 2.5]
+    rows = [[i, i] for i in range(50)]
+    task = sdk.run(identity, rows, each=True, asynchronous=True, expires=600)
+    names = [name for name, _ in task]
+    assert names[0] == "status" and names[-1] == "result"
+    assert [one.tolist() for one in task.result()] == rows and len(task.partial()) == 50
+    with pytest.raises(dlhub.Unauthenticated, match="needs a token"):
+        anonymous.run(identity, given, asynchronous=True)
+
+    sdk.publish(module, "picky", "Fails now and then", function="picky")
+    task = sdk.run("admin/picky", "bad", asynchronous=True)
+    with pytest.raises(dlhub.DLHubError, match="no luck with bad"):
+        task.result(timeout=60)
+    assert task.wait().status == task.cancel().status == "failed"
+    many = sdk.run("admin/picky", ["a", "bad"], each=True, asynchronous=True)
+    good, bad = many.result()
+    assert good == "a" and isinstance(bad, dlhub.DLHubError) and "no luck" in str(bad)
+    many.remove()
+    with pytest.raises(dlhub.NotFound):
+        many.result()
