@@ -38,7 +38,7 @@ static enum err_code check_id(struct str id, struct err *err)
 
 enum err_code inference_scan(struct arena *arena, struct str bytes, struct inference_message *ret, struct err *err)
 {
-	*ret = (struct inference_message){ 0 };
+	*ret = (struct inference_message){ .model_name = STR(""), .model_version = STR(""), .id = STR("") };
 	const struct {
 		struct str *text;
 		struct inference_spans *spans;
