@@ -1,6 +1,6 @@
 /* A model with free axes is compiled for every shape, which costs it: reorders that could be folded away, general kernels.
  * Where the same shapes come again and again it is compiled once more for exactly these (10 to 15 % faster for small
- * convolutional models), between two runs, and only where that is soon done and takes little memory. Before it is used it
+ * convolutional models), between two runs, and only where that is soon done, takes little memory and pays. Before it is used it
  * must give what the first compilation gives. */
 #include "worker/native_model.h"
 
@@ -9,7 +9,8 @@
 #include "wire/tensor_compare.h"
 #include "worker/memory.h"
 
-#define FIT_AFTER 256 /* runs of these shapes more than of others */
+#define FIT_AFTER 64 /* runs of these shapes more than of others */
+#define FIT_SPENT 4  /* times what compiling took are to have been spent on them: so much more is likely to come */
 #define FIT_COMPILE_NS 300000000ll
 #define FIT_BYTES (16ll << 20) /* of the first compilation */
 #define FIT_RELATIVE 1e-4      /* as of a golden test */
@@ -27,7 +28,7 @@ void native_fit_init(struct native *native)
 }
 
 /* The shapes of a majority of the runs end up as the usual ones, whatever comes between (Boyer and Moore's vote). */
-void native_fit_count(struct native *native, const struct run_frame *frame)
+void native_fit_count(struct native *native, const struct run_frame *frame, int64_t took_ns)
 {
 	if (!native->usual || frame->count != native->input_count)
 		return;
@@ -37,9 +38,11 @@ void native_fit_count(struct native *native, const struct run_frame *frame)
 		       str_eq(native->any.inputs[i].argument->name, frame->tensors[i].name); /* the hub keeps the order */
 	if (same) {
 		native->usual_runs++;
+		native->usual_ns += took_ns;
 	} else if (native->usual_runs) {
 		native->usual_runs--;
 	} else {
+		native->usual_ns = 0;
 		for (size_t i = 0; i < frame->count; i++) {
 			native->usual[i] = frame->tensors[i];
 			native->usual[i].name = native->any.inputs[i].argument->name;
@@ -174,7 +177,7 @@ void native_fit(void *context)
 	struct native *native = context;
 	struct native_compiled fitted = { 0 };
 
-	if (!native->usual || native->usual_runs < FIT_AFTER)
+	if (!native->usual || native->usual_runs < FIT_AFTER || native->usual_ns < FIT_SPENT * native->compile_ns)
 		return;
 	ov_model_t *model = read_reshaped(native);
 	bool good = model && native_compile(native, model, &fitted, NULL) == ERR_OK && has_usual_shapes(native, &fitted) &&

@@ -44,7 +44,8 @@ struct native {
 	struct native_compiled fitted; /* for the shapes of `usual` alone, and faster: native_fit.c */
 	int64_t compile_ns, compile_bytes; /* what `any` took */
 	struct tensor *usual;	       /* owned; the inputs' shapes of the last runs, NULL: not asked for (any more) */
-	size_t usual_runs;	       /* so many had them */
+	size_t usual_runs;	       /* so many more had them than had others */
+	int64_t usual_ns;	       /* spent on these */
 };
 
 /* Compiles, for the input shapes that `model` has. On an error *ret is to be given to native_compiled_done() all the same. */
@@ -59,8 +60,8 @@ static inline bool native_same_shape(const struct tensor *a, const struct tensor
 
 /* native_fit.c: a second compilation for shapes that come again and again. */
 void native_fit_init(struct native *native);
-/* After a run of `any`. */
-void native_fit_count(struct native *native, const struct run_frame *frame);
+/* After a run of `any`, which took so long. */
+void native_fit_count(struct native *native, const struct run_frame *frame, int64_t took_ns);
 
 /* Sets `err` from OpenVINO's last message, without its "Exception from file:line" lines. */
 enum err_code native_error(struct err *err, enum err_code code, const char *what);

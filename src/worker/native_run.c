@@ -1,6 +1,7 @@
 #include "worker/native_model.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 /* --- inputs --- */
 
@@ -177,8 +178,7 @@ static bool native_fits(const struct native *native, const struct run_frame *fra
 enum err_code native_run(void *context, const struct worker_run *run, struct worker_reply *reply, struct err *err)
 {
 	struct native *native = context;
-	bool fits = native_fits(native, run->frame);
-	struct native_compiled *compiled = fits ? &native->fitted : &native->any;
+	struct native_compiled *compiled = native_fits(native, run->frame) ? &native->fitted : &native->any;
 	struct native_port *outputs = compiled->outputs;
 
 	if (run->frame->method.len && !str_eq(run->frame->method, native->method->name))
@@ -187,15 +187,16 @@ enum err_code native_run(void *context, const struct worker_run *run, struct wor
 	enum err_code code = native_set_inputs(native, compiled, run->frame, err);
 	for (size_t i = 0; compiled->outputs_static && code == ERR_OK && i < native->output_count; i++)
 		code = native_prepare_output(compiled, &outputs[i], reply, err);
+	int64_t before = native->usual ? clock_ns() : 0;
 	if (code == ERR_OK && ov_infer_request_infer(compiled->request) != OK)
 		code = native_error(err, ERR_INVALID_ARGUMENT, "the model cannot run on these inputs");
+	if (code == ERR_OK && native->usual)
+		native_fit_count(native, run->frame, clock_ns() - before);
 	for (size_t i = 0; code == ERR_OK && i < native->output_count; i++) {
 		if (!compiled->outputs_static)
 			code = native_copy_output(compiled, &outputs[i], reply, err);
 		else if (!outputs[i].bound_outside)
 			memcpy(outputs[i].place, outputs[i].bound_as.data, outputs[i].shape.len);
 	}
-	if (code == ERR_OK && !fits)
-		native_fit_count(native, run->frame);
 	return code;
 }

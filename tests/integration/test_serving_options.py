@@ -3,6 +3,8 @@ import json
 import os
 import subprocess
 
+import pytest
+
 from support import BIN, document
 
 
@@ -50,3 +52,16 @@ def test_they_are_changed_without_a_new_version(hub, identity_onnx, tmp_path):
           "--replicas", "3", "--memo")
     assert hub.get("/api/v1/servables/admin/said").json()["dlhub"]["serving"] == {
         "queue": 7, "replicas": {"max": 3}, "memo": True}
+
+
+def test_the_sdk_says_and_changes_them(hub, identity_onnx, tmp_path):
+    from dlhub import FailedPrecondition, Hub
+    model = tmp_path / "m.onnx"
+    model.write_bytes(identity_onnx)
+    with Hub(hub.url, hub.token) as client:
+        client.publish(model, "sdk", "T", serving={"replicas": {"max": 2}, "memo": True})
+        assert client.describe("admin/sdk")["dlhub"]["serving"] == {"replicas": {"max": 2}, "memo": True}
+        assert client.set_serving("admin/sdk", {"engine": "openvino"})["dlhub"]["serving"] == {"engine": "openvino"}
+        with pytest.raises(FailedPrecondition, match="onnxruntime"):
+            client.set_serving("admin/sdk", {"engine": "onnxruntime"})
+        assert "serving" not in client.set_serving("admin/sdk", None)["dlhub"]
