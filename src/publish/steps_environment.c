@@ -127,4 +127,7 @@ const struct step step_install = { .stage = "installing packages",
 				   .skip = no_environment,
 				   .command = command_environment,
 				   .environment = process_environment_of_pip };
-const struct step step_read_lock = { .stage = "reading what was installed", .progress = 0.60, .skip = no_lock, .work = work_lock };
+const struct step step_read_lock = { .stage = "reading what was installed",
+				     .progress = 0.60,
+				     .skip = no_lock,
+				     .work = work_lock };

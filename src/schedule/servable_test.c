@@ -3,7 +3,7 @@
 #include "schedule/servable.h"
 
 #define ENGINES                                                                                                       \
-	"{\"program\":\"native\",\"engine\":\"openvino\",\"derived\":true,\"manifest\":\"m1\",\"files\":{\"model\":\"m.onnx\"},"           \
+	"{\"program\":\"native\",\"engine\":\"openvino\",\"derived\":true,\"manifest\":\"m1\",\"files\":{\"model\":\"m.onnx\"}," \
 	"\"batch\":{\"axis\":0,\"proved\":true},\"engines\":["                                                         \
 	"{\"engine\":\"openvino\",\"state\":\"serves\",\"run\":{\"program\":\"native\",\"derived\":true,\"manifest\":\"m1\"}},"     \
 	"{\"engine\":\"keras\",\"state\":\"equal\",\"run\":{\"program\":\"python\",\"environment\":\"e1\"}},"           \

@@ -71,7 +71,8 @@ static double real_at(const struct tensor *tensor, int64_t i)
 	}
 }
 
-enum err_code tensor_compare(struct tensor_comparison *c, const struct tensor *got, const struct tensor *expected, struct err *err)
+enum err_code tensor_compare(struct tensor_comparison *c, const struct tensor *got, const struct tensor *expected,
+			     struct err *err)
 {
 	char came[128], wanted[128];
 	const char *words = c->words ?: "was expected";

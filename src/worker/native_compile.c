@@ -15,8 +15,9 @@ static const struct {
 	{ F64, DTYPE_FP64 },
 };
 
-static enum err_code native_find_port(const struct native_compiled *compiled, bool input, size_t index, const struct argument *argument,
-				      size_t model_count, ov_output_const_port_t **ret, struct err *err)
+static enum err_code native_find_port(const struct native_compiled *compiled, bool input, size_t index,
+				      const struct argument *argument, size_t model_count, ov_output_const_port_t **ret,
+				      struct err *err)
 {
 	_cleanup_free_ char *name = xstrndup(argument->name.data, argument->name.len);
 	ov_status_e status = input ? ov_compiled_model_input_by_name(compiled->model, name, ret) :

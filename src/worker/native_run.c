@@ -35,8 +35,8 @@ static enum err_code native_check_range(const struct tensor *tensor, struct err 
 }
 
 /* Makes a tensor of that shape the request's: over `memory`, or with memory of its own. */
-static enum err_code native_bind(struct native_compiled *compiled, struct native_port *port, const struct tensor *as, void *memory,
-				 struct err *err)
+static enum err_code native_bind(struct native_compiled *compiled, struct native_port *port, const struct tensor *as,
+				 void *memory, struct err *err)
 {
 	ov_shape_t shape = { .rank = as->rank, .dims = (int64_t *)as->shape };
 	ov_tensor_t *tensor = NULL;
