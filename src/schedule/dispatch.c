@@ -309,29 +309,36 @@ void dispatch_progress(void *context, struct worker *worker, struct batch *batch
 
 /* --- a worker that is held up, or gone --- */
 
-void dispatch_relieve(struct replica *replica, int64_t now)
+/* What waits of the replica's batches from `batch` on. */
+static size_t wanted_count(const struct batch *batch)
+{
+	size_t count = 0;
+	for (; batch; batch = batch->next)
+		count += batch->count - batch->left_count;
+	return count;
+}
+
+void dispatch_relieve(struct replica *replica, bool first_too, int64_t now)
 {
 	struct replicas *set = replica->set;
-	struct batch *first = replica->sent;
-	size_t count = 0;
-	if (!first || !first->next || !first->servable->options.idempotent)
+	struct batch *from = first_too ? replica->sent : replica->sent->next;
+	size_t count = wanted_count(from), n = 0;
+	if (!count || !from->servable->options.idempotent)
 		return;
-	for (struct batch *batch = first->next; batch; batch = batch->next)
-		count += batch->count - batch->left_count;
-	_cleanup_free_ struct run **runs = xcalloc(count + 1, sizeof(struct run *));
-	count = 0;
-	for (struct batch *batch = first->next; batch; batch = batch->next) {
+	_cleanup_free_ struct run **runs = xcalloc(count, sizeof(struct run *));
+	for (struct batch *batch = from; batch; batch = batch->next) {
 		for (size_t i = 0; i < batch->count; i++) {
 			struct run *run = batch->parts[i].run;
 			if (!run || run->forsaken)
 				continue;
 			batch_leave(batch, run);
-			runs[count++] = run;
+			run->isolated = run->suspect = true; /* any of them may be what holds it up */
+			runs[n++] = run;
 		}
 		dispatch_cancel(batch, now);
 	}
-	while (count > 0)
-		queue_push_front(set->queue, runs[--count]);
+	while (n > 0)
+		queue_push_front(set->queue, runs[--n]);
 	replica->held_up = true;
 	replica_place(replica);
 	dispatch_later(set);

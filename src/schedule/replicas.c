@@ -293,6 +293,11 @@ static bool has_place(const struct replicas *set)
 	return scheduler->worker_count + before < most;
 }
 
+bool replicas_have_help(const struct replicas *set)
+{
+	return set->idle.first || (alive_count(set) < (size_t)set->most && has_place(set));
+}
+
 /* Its first worker is worth another's idle one; one more only what has long been idle. */
 static void stand_in_line(struct replicas *set)
 {

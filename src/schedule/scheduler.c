@@ -5,7 +5,7 @@
 #include "schedule/statistics.h"
 
 #define SWEEP_MS 20
-#define HELD_UP_NS 10000000 /* at one batch for so long: what was given ahead would wait too long behind it */
+#define HELD_UP_NS 10000000 /* without an answer for so long: what was given ahead would wait too long behind it */
 #define START_MS 1000 /* how long starting takes, where nothing is known yet */
 #define STUCK_NS 100000000 /* a worker without an answer for so long is at a run, not between two */
 
@@ -187,9 +187,11 @@ static void sweep_replica(struct replica *replica, int64_t now)
 /* A worker that goes on with what nobody waits for is in the way of others. */
 static void sweep_cancelled(struct replica *replica, int64_t now)
 {
-	const struct batch *first = replica->sent;
 	int64_t patience_ns = settings_int(replica->set->scheduler->settings, SETTING_LIMITS_CANCEL_S) * 1000000000;
-	if (first && first->cancelled_ns && now - MAX(first->cancelled_ns, replica->progress_ns) >= patience_ns)
+	bool told = false;
+	for (const struct batch *batch = replica->sent; batch && !told; batch = batch->next)
+		told = batch->cancelled_ns && now - MAX(batch->cancelled_ns, replica->progress_ns) >= patience_ns;
+	if (told)
 		replica_stop(replica, true);
 }
 
@@ -206,8 +208,9 @@ static void sweep_set(struct replicas *set, int64_t now)
 			sweep_replica(replica, now);
 		if (!replica->stopping)
 			sweep_cancelled(replica, now);
-		if (!replica->stopping && now - replica->progress_ns > HELD_UP_NS)
-			dispatch_relieve(replica, now);
+		int64_t silent_ns = now - replica->progress_ns;
+		if (!replica->stopping && replica->sent_count > 1 && silent_ns > HELD_UP_NS && replicas_have_help(set))
+			dispatch_relieve(replica, silent_ns > STUCK_NS, now);
 	}
 	replicas_scale(set, now);
 	if (queue_count(set->queue))

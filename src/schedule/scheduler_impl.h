@@ -126,6 +126,8 @@ void replicas_make_room(struct scheduler *scheduler);
 void replica_stop(struct replica *replica, bool now);
 /* Puts it into the list that it belongs to by what it has, at the front. */
 void replica_place(struct replica *replica);
+/* Whether another worker is free to take what waits, or may be started. */
+bool replicas_have_help(const struct replicas *set);
 /* An estimate of how long a run that comes now waits. */
 int64_t replicas_wait_ns(const struct replicas *set);
 
@@ -138,9 +140,10 @@ void dispatch(struct replicas *set);
 void dispatch_batch_done(void *context, struct worker *worker, struct batch *batch);
 /* The worker is told that nobody waits for the batch, once. */
 void dispatch_cancel(struct batch *batch, int64_t now);
-/* The worker has been at its first batch for long: what it was given ahead waits again, for whoever is free. Where it has begun
- * one all the same, that is run twice and answered once. */
-void dispatch_relieve(struct replica *replica, int64_t now);
+/* The worker has not answered for long: what it was given ahead waits again, for whoever is free, and so does its first batch
+ * where `first_too`: it may have ended that one and be held up by the next, with the answer not sent. What it has begun all
+ * the same is run twice and answered once. */
+void dispatch_relieve(struct replica *replica, bool first_too, int64_t now);
 void dispatch_progress(void *context, struct worker *worker, struct batch *batch, struct str json);
 /* What a worker held that is gone. */
 void dispatch_take_back(struct replica *replica, bool stopped, struct batch **batches, size_t count, const struct err *why);
