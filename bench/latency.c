@@ -1,8 +1,9 @@
 /* latency.c - one keep-alive connection, one request at a time, each latency kept: what wrk's histogram is too coarse for.
  *
- *	latency ADDRESS PORT REQUEST-FILE COUNT WARM-UP
+ *	latency ADDRESS PORT REQUEST-FILE COUNT WARM-UP [LATENCIES]
  *
- * REQUEST-FILE holds the bytes of one HTTP/1.1 request. Prints one line of JSON. Any answer but 200 ends it. */
+ * REQUEST-FILE holds the bytes of one HTTP/1.1 request. Prints one line of JSON; LATENCIES gets each call's microseconds, a
+ * line each, rising. Any answer but 200 ends it. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -99,10 +100,21 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static void write_all(const char *path, const uint64_t *took, size_t count)
+{
+	FILE *file = fopen(path, "w");
+	if (!file)
+		die(path);
+	for (size_t i = 0; i < count; i++)
+		fprintf(file, "%.2f\n", (double)took[i] / 1e3);
+	if (fclose(file) != 0)
+		die(path);
+}
+
 int main(int argc, char **argv)
 {
-	if (argc != 6) {
-		fprintf(stderr, "usage: latency ADDRESS PORT REQUEST-FILE COUNT WARM-UP\n");
+	if (argc != 6 && argc != 7) {
+		fprintf(stderr, "usage: latency ADDRESS PORT REQUEST-FILE COUNT WARM-UP [LATENCIES]\n");
 		return 2;
 	}
 	size_t len, count = strtoull(argv[4], NULL, 10), warm_up = strtoull(argv[5], NULL, 10);
@@ -120,6 +132,8 @@ int main(int argc, char **argv)
 	}
 	close(fd);
 	qsort(took, count, sizeof(*took), compare);
+	if (argc == 7)
+		write_all(argv[6], took, count);
 	printf("{\"requests\": %zu, \"p50_us\": %.2f, \"p90_us\": %.2f, \"p99_us\": %.2f, \"mean_us\": %.2f}\n", count,
 	       (double)took[count / 2] / 1e3, (double)took[count * 9 / 10] / 1e3, (double)took[count * 99 / 100] / 1e3,
 	       (double)sum / (double)count / 1e3);

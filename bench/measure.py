@@ -132,6 +132,13 @@ class Load:
         finally:
             pin(pids, os.sched_getaffinity(0))
 
+    def each(self, target: Target, count: int, warm_up: int) -> list[float]:
+        """The microseconds of each call, rising; one connection, placed by the kernel as in daily use."""
+        file, latencies = self.folder / "request", self.folder / "latencies"
+        file.write_bytes(target.request())
+        _json([self.folder / "latency", "127.0.0.1", target.port, file, count, warm_up, latencies])
+        return [float(line) for line in latencies.read_text().split()]
+
     def rate(self, target: Target, connections: int, seconds: float, paths=(), may_refuse=False,
              bodies=()) -> dict:
         """Many connections; the kernel places servers and client as it likes. `paths`: to each at random; so `bodies`. `may_refuse`: what
@@ -159,7 +166,7 @@ class Load:
 
 
 def _json(command, environment=None) -> dict:
-    done = subprocess.run([str(c) for c in command], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([str(c) for c in command], env=environment, capture_output=True, text=True, timeout=1200)
     if done.returncode:
         raise Failed(f"{pathlib.Path(str(command[0])).name}: {done.stderr.strip()[-400:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])

@@ -20,6 +20,7 @@ ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
 import batches
+import distribution
 import encoder as encoder_parts
 import faults
 import idle as idle_parts
@@ -54,6 +55,7 @@ class Bench:
         self.load = Load(self.folder)
         self.samples = Samples()
         self.notes: dict[str, str] = {}
+        self.latencies: dict[str, list[float]] = {}  # of each example, rising
 
     def hub(self, name: str, *flags) -> Hub:
         return Hub(self.folder / name, self.programs, flags)
@@ -173,7 +175,8 @@ def idle(bench: Bench) -> None:
 
 
 SECTIONS = {"native": native, "memo": memo, "python": python, "encoder": encoder, "large": large, "wire": tensors.wire,
-            "batches": batched, "workers": workers, "faults": hardships, "site": site, "idle": idle, "life": life}
+            "batches": batched, "workers": workers, "faults": hardships,
+            "examples": distribution.examples, "site": site, "idle": idle, "life": life}
 
 
 def identity(elements: int | None = 1) -> bytes:
@@ -213,10 +216,14 @@ def main() -> int:
             bench.say(f"{name} was not measured: {error}")
     about["seconds"] = round(time.monotonic() - begin)
     results = report.results(bench.samples, about, bench.notes)
+    results["examples"] = distribution.summary(bench.latencies)
     (bench.folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     print(report.text(results))
+    print(distribution.text(results["examples"]))
     if arguments.write_docs:
-        (ROOT / "docs" / "bench.md").write_text(report.markdown(results))
+        (ROOT / "docs" / "bench.md").write_text(report.markdown(results) + distribution.markdown(results["examples"]))
+        if bench.latencies:
+            (ROOT / "docs" / "bench-examples.svg").write_text(distribution.picture(bench.latencies))
     return 0 if not bench.notes else 1
 
 

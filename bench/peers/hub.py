@@ -20,10 +20,12 @@ PYTHON_MODULE = 'def hello(data: float) -> str:\n    return "hello world"\n'
 class Hub(Server):
     name = "dlhubd"
 
-    def __init__(self, folder, programs, flags=()):
+    def __init__(self, folder, programs, flags=(), data=None):
+        """`data`: a data folder that is there; else an empty one is made."""
         super().__init__(folder)
-        self.programs, self.data, self.flags = programs, folder / "data", flags
-        shutil.rmtree(self.data, ignore_errors=True)
+        self.programs, self.data, self.flags = programs, data or folder / "data", flags
+        if not data:
+            shutil.rmtree(self.data, ignore_errors=True)
 
     def start(self) -> None:
         """Returns once the ready line is there; ready_ms says how long that took."""
@@ -110,6 +112,14 @@ class Hub(Server):
     def statistics(self, name: str) -> dict:
         """The newest version's, as the protocol has them."""
         return json.loads(self._get(f"/v2/models/admin/{name}/stats"))["model_stats"][-1]
+
+    def example(self, name: str, file) -> Target:
+        """A DLHub run of `name` (OWNER/NAME) on an example's input: a .npy file, or JSON; never answered by the memo."""
+        path, token = f"/api/v1/servables/{name}/run", self.token
+        if file.suffix == ".npy":
+            return Target(self.port, path, file.read_bytes(), self.pids, token, "application/x-npy",
+                          ("Accept: application/x-npy", "Cache-Control: no-cache"))
+        return Target(self.port, path, b'{"data":' + file.read_bytes() + b"}", self.pids, token, headers=("Cache-Control: no-cache",))
 
     def worker_count(self) -> int:
         return json.loads(self._get("/api/v1/hub"))["workers"]
