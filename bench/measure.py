@@ -165,6 +165,20 @@ class Load:
         return result
 
 
+    def grpc_rate(self, target, connections: int, calls: int, seconds: float) -> dict:
+        """So many calls under way on each of so many connections."""
+        file = self.folder / "message"
+        file.write_bytes(target.message)
+        pids = target.pids()
+        before = cpu_s(pids)
+        result = _json([self.folder / "grpc_load", target.port, target.path, file, connections, calls, seconds, target.token])
+        if result["failed"] or not result["requests"]:
+            raise Failed(f"{result['failed']} of {result['requests']} calls failed: {result['why']}")
+        result["rate"] = result["requests"] / result["seconds"]
+        result["cpu_us"] = (cpu_s(pids) - before) / result["requests"] * 1e6
+        return result
+
+
 def _json(command, environment=None) -> dict:
     done = subprocess.run([str(c) for c in command], env=environment, capture_output=True, text=True, timeout=1200)
     if done.returncode:

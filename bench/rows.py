@@ -36,6 +36,8 @@ ROWS = (
     Row("calls as in the papers, memo and batches: time a call", "papers memo and batches us", "papers one at a time us", "<=", 0.05,
         "us", "one at a time without"),
     Row("Python no-op, 64 connections: requests a second", "python rate", "triton rate", ">=", 1.5, "/s", "Triton, Python backend"),
+    Row("gRPC no-op, Python servable, 64 calls under way: calls a second", "python gRPC rate", "triton gRPC rate", ">=", 2, "/s",
+        "Triton, Python backend"),
     Row("Python no-op, 64 connections, against tasks a second", "python rate", "parsl rate", ">=", 20, "/s", "Parsl HTEX"),
     Row("encoder SavedModel, batch 1: p50, how many times faster", "encoder p50", "tensorflow p50", ">=", 3, "us",
         "TensorFlow in-process", inverse=True),

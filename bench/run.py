@@ -103,6 +103,19 @@ def python(bench: Bench) -> None:
             samples.add("parsl rate", parsl.rate())
 
 
+def grpc(bench: Bench) -> None:
+    """The Python no-op over gRPC against Triton's, turn about: 64 calls under way on one connection."""
+    samples, load = bench.samples, bench.load
+    with bench.hub("hub-grpc") as hub, Triton(bench.folder / "triton", bench.venv) as triton:
+        hub.answer(hub.publish_python())
+        for _ in range(bench.rounds):
+            for name, target in (("triton", triton.grpc_target()), ("python", hub.grpc_python())):
+                result = load.grpc_rate(target, 1, CONNECTIONS, RATE_SECONDS)
+                samples.add(f"{name} gRPC rate", result["rate"])
+                samples.add(f"{name} gRPC CPU", result["cpu_us"])
+                samples.add(f"{name} gRPC p99, {CONNECTIONS} calls", result["p99_us"])
+
+
 def encoder(bench: Bench) -> None:
     """The encoder's SavedModel through the hub and by TensorFlow's own call, turn about."""
     samples, load = bench.samples, bench.load
@@ -174,8 +187,8 @@ def idle(bench: Bench) -> None:
         idle_parts.python(bench)
 
 
-SECTIONS = {"native": native, "memo": memo, "python": python, "encoder": encoder, "large": large, "wire": tensors.wire,
-            "batches": batched, "workers": workers, "faults": hardships,
+SECTIONS = {"native": native, "memo": memo, "python": python, "grpc": grpc, "encoder": encoder, "large": large,
+            "wire": tensors.wire, "batches": batched, "workers": workers, "faults": hardships,
             "examples": distribution.examples, "site": site, "idle": idle, "life": life}
 
 

@@ -41,7 +41,8 @@ if ! cmp -s "$here/requirements.txt" "$venv/ready"; then
 	ln -sf "../../python_backend_stubs/$minor/triton_python_backend_stub" "$triton/backends/python/"
 	cp "$here/requirements.txt" "$venv/ready"
 fi
-for program in latency echo; do
+for program in latency echo grpc_load; do
 	[ "$build/bench/$program" -nt "$here/$program.c" ] ||
-		${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o "$build/bench/$program" "$here/$program.c"
+		${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -Wno-unused-parameter -Werror -o "$build/bench/$program" \
+			"$here/$program.c" -lnghttp2
 done

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import time
 
+from grpc_calls import GrpcTarget, infer_request
 from measure import Failed, Target, command_of, private_mb, resident_mb, tree, wait_for
 from peers.process import Server
 
@@ -41,6 +42,7 @@ class Hub(Server):
             self.process.wait()
             self.check_alive()
         self.port = int(re.search(r":(\d+)/?\s*$", line).group(1))
+        self.grpc_port = int(re.search(r"gRPC at \S*:(\d+)", line).group(1))
         self.token = (self.data / "admin.token").read_text().strip()
 
     def restart(self) -> None:
@@ -76,6 +78,10 @@ class Hub(Server):
         module.write_text(PYTHON_MODULE)
         self.publish(module, "hello", "--function", "hello", "--takes", "number", "--gives", "string")
         return self._target("hello", PYTHON_BODY)
+
+    def grpc_python(self) -> GrpcTarget:
+        """publish_python()'s, over gRPC."""
+        return GrpcTarget(self.grpc_port, infer_request("admin/hello", "input", "FP64", [1], bytes(8)), self.pids, self.token)
 
     def native(self) -> Target:
         return self._target("identity", NATIVE_BODY)

@@ -3,6 +3,7 @@
 import http.client
 import os
 
+from grpc_calls import GrpcTarget, infer_request
 from measure import Target, free_port, wait_for
 from peers.process import Server
 
@@ -42,7 +43,7 @@ class Triton(Server):
         (model / "config.pbtxt").write_text(CONFIGURATION)
         (model / "1" / "model.py").write_text(MODEL)
         home = self.packages / "pytriton" / "tritonserver"
-        self.port = free_port()
+        self.port, self.grpc_port = free_port(), free_port()
         self.launch(
             [
                 home / "bin" / "tritonserver",
@@ -50,7 +51,8 @@ class Triton(Server):
                 f"--backend-directory={home / 'backends'}",
                 "--http-address=127.0.0.1",
                 f"--http-port={self.port}",
-                "--allow-grpc=false",
+                "--grpc-address=127.0.0.1",
+                f"--grpc-port={self.grpc_port}",
                 "--allow-metrics=false",
             ],
             # The interpreter inside its Python process looks for its home on the path.
@@ -68,6 +70,9 @@ class Triton(Server):
             return False
         finally:
             connection.close()
+
+    def grpc_target(self) -> GrpcTarget:
+        return GrpcTarget(self.grpc_port, infer_request("noop", "x", "FP32", [1], bytes(4)), self.pids)
 
     def target(self) -> Target:
         return Target(self.port, "/v2/models/noop/infer", BODY, self.pids)
