@@ -6,7 +6,8 @@ from measure import Failed
 
 CONNECTIONS, SECONDS = 64, 3
 DISTINCT = 512  # formulas, called at random: most come again, as when a study is repeated and widened
-# In the likeness of the papers' matminer servables: a formula becomes statistics over its elements' properties.
+# In the likeness of the papers' matminer servables, which take some ten times as long: a formula becomes statistics over its
+# elements' properties.
 FEATURIZE = '''
 import re
 
@@ -16,13 +17,16 @@ PROPERTIES = {name: [((k * 31 + i * 17) % 97) / 97 for k in range(132)] for i, n
 
 
 def featurize(formula: str) -> dict:
-    parts = [(name, float(count or 1)) for name, count in re.findall(r"([A-Z][a-z]?)([0-9.]*)", formula)]
+    parts = [(name, float(count or 1)) for name, count in re.findall(r"([A-Z][a-z]?)([0-9.]*)", formula)] or [("H", 1.0)]
     total = sum(count for _, count in parts)
     features = []
     for k in range(132):
         values = [(PROPERTIES[name][k], count / total) for name, count in parts]
         mean = sum(value * share for value, share in values)
         features += [mean, sum(abs(value - mean) * share for value, share in values), min(values)[0], max(values)[0]]
+    means = features[::4]
+    features += [sum((PROPERTIES[name][k] - means[k]) * (PROPERTIES[name][j] - means[j]) * count / total for name, count in parts)
+                 for k in range(0, 132, 4) for j in range(0, k, 4)]  # how they go together
     return {"formula": formula, "features": [round(one, 9) for one in features]}
 '''
 
