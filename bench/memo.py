@@ -4,8 +4,8 @@ import json
 
 from measure import Failed
 
-CONNECTIONS, SECONDS = 64, 3
-DISTINCT = 512  # formulas, called at random: most come again, as when a study is repeated and widened
+CONNECTIONS, SECONDS, PAPERS_SECONDS = 64, 3, 6
+DISTINCT = 128  # formulas, called at random: most come again, as when a study is repeated and widened
 # In the likeness of the papers' matminer servables, which take some ten times as long: a formula becomes statistics over its
 # elements' properties.
 FEATURIZE = '''
@@ -66,7 +66,7 @@ def papers(bench) -> None:
         for _ in range(bench.rounds):
             hub.serve_as("featurize", {"memo": False, "batch": False, "replicas": {"min": 1, "max": 1}})
             hub.answer(ours)
-            samples.add("papers one at a time us", 1e6 / load.rate(ours, 1, SECONDS, bodies=bodies)["rate"])
+            samples.add("papers one at a time us", 1e6 / load.rate(ours, 1, PAPERS_SECONDS, bodies=bodies)["rate"])
             hub.serve_as("featurize", {"memo": True, "replicas": {"min": 1, "max": 1}})
             hub.answer(ours)
-            samples.add("papers memo and batches us", 1e6 / load.rate(ours, CONNECTIONS, SECONDS, bodies=bodies)["rate"])
+            samples.add("papers memo and batches us", 1e6 / load.rate(ours, CONNECTIONS, PAPERS_SECONDS, bodies=bodies)["rate"])

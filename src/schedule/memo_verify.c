@@ -6,6 +6,8 @@
 #include <sys/random.h>
 
 #define AT_ONCE 8 /* runs of its own */
+#define BUSY_ONE_IN 50		/* how much of the time all of them together may take: of a dear servable few are run again */
+#define AHEAD_NS 1000000000ll	/* and how much before that counts */
 #define SLACK_BYTES (1u << 20)
 
 struct memo_verifier {
@@ -14,6 +16,7 @@ struct memo_verifier {
 	void *context;
 	uint64_t random; /* xorshift: never 0 */
 	size_t under_way;
+	int64_t began_ns, spent_ns;
 	uint64_t count;
 };
 
@@ -32,6 +35,7 @@ struct memo_verifier *memo_verifier_create(const struct memo_parts *parts,
 	if (getrandom(&verifier->random, sizeof(verifier->random), 0) != sizeof(verifier->random))
 		abort();
 	verifier->random |= 1;
+	verifier->began_ns = loop_now_ns(parts->loop);
 	return verifier;
 }
 
@@ -75,6 +79,7 @@ static void on_done(void *context, struct run *run)
 	struct again *again = context;
 	struct memo_verifier *verifier = again->verifier;
 	verifier->under_way--;
+	verifier->spent_ns += run->run_ns;
 	if (run->err.code == ERR_OK)
 		compare(verifier, run, again->answer);
 	memo_answer_unref(again->answer);
@@ -123,10 +128,16 @@ static struct run *run_like(const struct memo_verifier *verifier, const struct r
 	return NULL;
 }
 
+static bool has_time(const struct memo_verifier *verifier)
+{
+	int64_t passed = loop_now_ns(verifier->parts->loop) - verifier->began_ns;
+	return verifier->under_way < AT_ONCE && verifier->spent_ns <= AHEAD_NS + passed / BUSY_ONE_IN;
+}
+
 void memo_verify(struct memo_verifier *verifier, const struct run *run, struct memo_answer *answer)
 {
 	int64_t one_in = settings_int(verifier->parts->settings, SETTING_MEMO_VERIFY);
-	if (!one_in || verifier->under_way == AT_ONCE || next_random(verifier) % (uint64_t)one_in != 0)
+	if (!one_in || next_random(verifier) % (uint64_t)one_in != 0 || !has_time(verifier))
 		return;
 	struct run *again = run_like(verifier, run);
 	if (!again)

@@ -1,7 +1,8 @@
 /* schedule/memo_verify.h - whether a servable is as deterministic as its publisher says: now and then a call that was
  * answered from memory is run again, with the lowest priority and with nobody waiting, and compared with the answer.
  *
- * Reals may differ by the tolerance of the golden test, all else must be the same. A run that fails says nothing. */
+ * Reals may differ by the tolerance of the golden test, all else must be the same. A run that fails says nothing.
+ * At most a fiftieth of the time is spent on it. */
 #pragma once
 
 #include "schedule/memo.h"
