@@ -363,6 +363,7 @@ static enum err_code build(struct hub *hub, struct err *err)
 						 .started_wall_ms = clock_wall_ms() };
 	metrics_add(hub->metrics, hub_metrics_collect, &hub->own_metrics);
 	metrics_add(hub->metrics, sites_collect, hub->sites);
+	metrics_add(hub->metrics, run_path_collect, hub->runs);
 	hub->tracer = tracer_create(hub->loop, hub->settings, hub->metrics);
 	hub->reporter = run_reporter_create(hub->settings, hub->statistics, hub->tracer);
 	hub->tasks = tasks_create(&(struct tasks_parts){ .loop = hub->loop,

@@ -101,6 +101,7 @@ static void tell_ended(struct memo *memo)
 		if (answer && !memo_answer_give(answer, run))
 			err_set(&run->err, ERR_RESOURCE_EXHAUSTED, "no memory for the answer");
 		memo_answer_unref(answer);
+		memo->parts.on_followed(memo->parts.context, run);
 		run_complete(run);
 	}
 }
@@ -313,6 +314,7 @@ bool memo_give_up(struct memo *memo, struct run *run)
 	if (flight && flight->forsaken && !list->first) /* the last one for whom it went on */
 		memo->parts.give_up(memo->parts.context, flight->leader);
 	err_set(&run->err, ERR_CANCELLED, "the client left");
+	memo->parts.on_followed(memo->parts.context, run);
 	run_complete(run);
 	return true;
 }

@@ -23,6 +23,8 @@ struct memo_parts {
 	/* Two runs of one input differed, in that output (borrowed). The servable has lost its memo here; to
 	 * remember that is the caller's business. */
 	void (*on_differs)(void *context, struct servable *servable, struct str output);
+	/* A run that followed another has its answer, or its error: nobody else will count it. */
+	void (*on_followed)(void *context, struct run *run);
 	void *context;
 };
 

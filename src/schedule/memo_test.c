@@ -16,7 +16,7 @@ static struct method method = { .name = STR("run"), .inputs = &input, .outputs =
 
 /* What was given to the scheduler, in order. */
 static struct run *submitted[RUNS_MAX];
-static size_t submitted_count, given_up;
+static size_t submitted_count, given_up, followed;
 static enum err_code refuse_with;
 static char trace[512];
 static const char *differs;
@@ -50,6 +50,11 @@ static void on_differs(void *context, struct servable *which, struct str name)
 	differs = name.data;
 }
 
+static void on_followed(void *context, struct run *run)
+{
+	followed++;
+}
+
 static void on_done(void *context, struct run *run)
 {
 	note("%s:%s%s ", (const char *)context, err_code_name(run->err.code), run->err.code == ERR_OK && run->outputs[0].len < 3 ? "?" : "");
@@ -67,8 +72,8 @@ static int set_up(void **state)
 	servable.options.memo.on = true;
 	servable.options.memo.largest_bytes = 1000;
 	memo = memo_create(&(struct memo_parts){
-		.loop = loop, .settings = settings, .submit = submit, .give_up = give_up, .on_differs = on_differs });
-	submitted_count = given_up = 0;
+		.loop = loop, .settings = settings, .submit = submit, .give_up = give_up, .on_differs = on_differs, .on_followed = on_followed });
+	submitted_count = given_up = followed = 0;
 	refuse_with = ERR_OK;
 	trace[0] = '\0';
 	differs = NULL;
@@ -209,6 +214,7 @@ static void test_join(void **state)
 	end(submitted[0], "[1]");
 	start("d", "1");
 	assert_trace("a=miss b=joined c=joined a:OK b:OK c:OK d=hit d:OK ");
+	assert_int_equal(followed, 2);
 }
 
 static void test_answers_of_a_private_servable_are_their_callers(void **state)

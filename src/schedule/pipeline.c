@@ -122,6 +122,7 @@ static void tell(struct whole *whole)
 	whole->run = NULL;
 	err_move(&run->err, &whole->err);
 	run->run_ns = clock_ns() - run->started_ns;
+	whole->pipelines->parts.on_end(whole->pipelines->parts.context, run);
 	if (whole->under_way) {
 		whole->arena = run->arena;
 		arena_init(&run->arena, whole->arena.ceiling_bytes);

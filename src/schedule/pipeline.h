@@ -17,6 +17,8 @@ struct pipelines_parts { /* all borrowed */
 	/* The way of a step's run: run_path_submit() and run_path_give_up(). */
 	enum err_code (*submit)(void *context, struct run *run, bool *ret_done, struct err *err);
 	void (*give_up)(void *context, struct run *run);
+	/* A pipeline's run has ended. */
+	void (*on_end)(void *context, struct run *run);
 	void *context;
 };
 

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "schedule/pipeline.h"
 
 struct run_path {
@@ -27,6 +28,27 @@ static void give_up(void *context, struct run *run)
 		pipelines_give_up(path->pipelines, run);
 	else
 		scheduler_give_up(path->parts.scheduler, run);
+}
+
+/* --- what the scheduler does not see --- */
+
+static struct servable_statistics *record_of(struct run_path *path, const struct run *run)
+{
+	return statistics_of(path->parts.statistics, run->servable->full_name, run->servable->number_text);
+}
+
+static void count_end(void *context, struct run *run)
+{
+	if (run->servable->number) /* else it is being tried before it is published */
+		statistics_end(record_of(context, run), run->err.code, clock_ns() - (run->received_ns ?: run->submitted_ns));
+}
+
+static void count_look_up(struct run_path *path, struct run *run, int64_t began_ns)
+{
+	struct servable_statistics *record = record_of(path, run);
+	duration_add(run->memo == MEMO_MISS ? &record->cache_miss : &record->cache_hit, clock_ns() - began_ns);
+	if (run->memo == MEMO_HIT)
+		count_end(path, run);
 }
 
 /* --- a servable that is not what its publisher said --- */
@@ -109,12 +131,14 @@ struct run_path *run_path_create(const struct run_path_parts *parts)
 						       .submit = submit,
 						       .give_up = give_up,
 						       .on_differs = on_differs,
+						       .on_followed = count_end,
 						       .context = path });
 	path->pipelines = pipelines_create(&(struct pipelines_parts){ .loop = parts->loop,
 								      .settings = parts->settings,
 								      .lookup = parts->lookup,
 								      .submit = submit_step,
 								      .give_up = give_up_step,
+								      .on_end = count_end,
 								      .context = path });
 	lookup_on_forget(parts->lookup, on_forget, path);
 	return path;
@@ -131,20 +155,13 @@ void run_path_destroy(struct run_path *path)
 	free(path);
 }
 
-static void count(struct run_path *path, const struct run *run, int64_t began_ns)
-{
-	struct servable_statistics *record =
-		statistics_of(path->parts.statistics, run->servable->full_name, run->servable->number_text);
-	duration_add(run->memo == MEMO_MISS ? &record->cache_miss : &record->cache_hit, clock_ns() - began_ns);
-}
-
 enum err_code run_path_submit(struct run_path *path, struct run *run, bool *ret_done, struct err *err)
 {
 	int64_t began_ns = run->servable->options.memo.on ? clock_ns() : 0;
 	enum memo_state state = memo_begin(path->memo, run);
 	*ret_done = state == MEMO_HIT;
 	if (state != MEMO_OFF)
-		count(path, run, began_ns);
+		count_look_up(path, run, began_ns);
 	if (state == MEMO_HIT || state == MEMO_JOINED)
 		return ERR_OK;
 	enum err_code code = submit(path, run, err);
@@ -159,7 +176,24 @@ void run_path_give_up(struct run_path *path, struct run *run)
 		give_up(path, run);
 }
 
-const struct memo *run_path_memo(const struct run_path *path)
+static void put(struct buf *out, const char *name, enum metric_type type, const char *help, double value)
 {
-	return path->memo;
+	metric_family(out, name, type, help);
+	metric_sample(out, name, NULL, NULL, value);
+}
+
+void run_path_collect(void *context, struct buf *out)
+{
+	const struct run_path *path = context;
+	struct memo_figures figures;
+	memo_figures(path->memo, &figures);
+	put(out, "dlhub_memo_answers", METRIC_GAUGE, "Answers that are kept", (double)figures.answers);
+	put(out, "dlhub_memo_bytes", METRIC_GAUGE, "Memory of the answers that are kept", (double)figures.bytes);
+	put(out, "dlhub_memo_hits_total", METRIC_COUNTER, "Runs answered from memory", (double)figures.hits);
+	put(out, "dlhub_memo_joined_total", METRIC_COUNTER, "Runs that joined an identical one", (double)figures.joined);
+	put(out, "dlhub_memo_misses_total", METRIC_COUNTER, "Runs whose answer was not known", (double)figures.misses);
+	put(out, "dlhub_memo_verified_total", METRIC_COUNTER, "Answers from memory that were run again and compared",
+	    (double)figures.verified);
+	put(out, "dlhub_memo_differed_total", METRIC_COUNTER, "Servables that lost their memo, because two runs differed",
+	    (double)figures.differed);
 }

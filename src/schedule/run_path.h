@@ -32,5 +32,5 @@ must_check enum err_code run_path_submit(struct run_path *path, struct run *run,
  * its on_done inside this call; of one that a worker has, the worker is told, and on_done comes when it has ended. One
  * whose answer others wait for too goes on to its end. */
 void run_path_give_up(struct run_path *path, struct run *run);
-/* For metrics. */
-const struct memo *run_path_memo(const struct run_path *path);
+/* A metric_collect_fn; `context` is the path. */
+void run_path_collect(void *context, struct buf *out);

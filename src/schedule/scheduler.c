@@ -58,29 +58,17 @@ static struct servable_statistics *record_of(struct scheduler *scheduler, const 
 	return statistics_of(scheduler->statistics, servable->full_name, servable->number_text);
 }
 
-static void count_failure(struct servable_statistics *record, enum err_code code, int64_t ns)
-{
-	duration_add(&record->fail, ns);
-	record->rejected += code == ERR_RESOURCE_EXHAUSTED || code == ERR_UNAVAILABLE;
-	record->cancelled += code == ERR_CANCELLED;
-	record->late += code == ERR_DEADLINE_EXCEEDED;
-}
-
 static void count_end(struct scheduler *scheduler, const struct run *run)
 {
 	struct servable_statistics *record = record_of(scheduler, run->servable);
 	if (!record)
 		return;
-	int64_t now = loop_now_ns(scheduler->loop), whole_ns = now - (run->received_ns ?: run->submitted_ns);
+	int64_t now = loop_now_ns(scheduler->loop);
 	record->pending -= record->pending > 0; /* a record that was forgotten began anew */
-	record->last_wall_ms = clock_wall_ms();
 	duration_add(&record->queue, (run->started_ns ?: now) - run->submitted_ns);
 	if (run->started_ns)
 		duration_add(&record->compute_infer, run->run_ns);
-	if (run->err.code == ERR_OK)
-		duration_add(&record->success, whole_ns);
-	else
-		count_failure(record, run->err.code, whole_ns);
+	statistics_end(record, run->err.code, now - (run->received_ns ?: run->submitted_ns));
 }
 
 void run_finished(struct scheduler *scheduler, struct run *run)
@@ -384,7 +372,7 @@ static enum err_code refuse_at_once(struct scheduler *scheduler, const struct ru
 {
 	struct servable_statistics *record = record_of(scheduler, run->servable);
 	if (record)
-		count_failure(record, code, 0);
+		statistics_end(record, code, 0);
 	return code;
 }
 

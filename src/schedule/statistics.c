@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/cache.h"
+#include "base/clock.h"
 
 #include <math.h>
 
@@ -90,6 +91,15 @@ void statistics_snapshot_destroy(struct statistics_snapshot *snapshot)
 	for (size_t i = 0; snapshot && i < snapshot->count; i++)
 		free(snapshot->records[i].name);
 	free(snapshot);
+}
+
+void statistics_end(struct servable_statistics *record, enum err_code code, int64_t ns)
+{
+	record->last_wall_ms = clock_wall_ms();
+	duration_add(code == ERR_OK ? &record->success : &record->fail, ns);
+	record->rejected += code == ERR_RESOURCE_EXHAUSTED || code == ERR_UNAVAILABLE;
+	record->cancelled += code == ERR_CANCELLED;
+	record->late += code == ERR_DEADLINE_EXCEEDED;
 }
 
 void duration_add(struct duration_count *duration, int64_t ns)

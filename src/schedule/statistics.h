@@ -48,6 +48,8 @@ void statistics_snapshot_destroy(struct statistics_snapshot *snapshot);
 /* As Prometheus families: those of Triton under its names (nv_inference_*), so that its dashboards work, and the
  * distributions that it lacks (dlhub_*). May take long where there are many records: not for the serving loop. */
 void statistics_format(const struct statistics_snapshot *snapshot, struct buf *out);
+/* A run has ended so, after `ns` in all. */
+void statistics_end(struct servable_statistics *record, enum err_code code, int64_t ns);
 void duration_add(struct duration_count *duration, int64_t ns);
 size_t latency_bucket(int64_t ns);	  /* of LATENCY_BUCKETS */
 int64_t latency_bucket_ns(size_t bucket); /* its upper bound */

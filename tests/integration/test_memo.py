@@ -75,6 +75,9 @@ def test_the_same_call_is_answered_from_memory(quiet_hub):
     assert infer.headers["X-DLHub-Memo"] == "hit"
     stats = statistics(quiet_hub, "same")
     assert stats["cache_hit"]["count"] == 3 and stats["cache_miss"]["count"] == 2
+    assert stats["success"]["count"] == 6  # from memory or not
+    metrics = quiet_hub.get("/metrics").text
+    assert "dlhub_memo_hits_total 3" in metrics and "dlhub_memo_misses_total 2" in metrics, metrics
 
 
 def test_only_servables_that_ask_for_it_have_one(quiet_hub):

@@ -113,6 +113,8 @@ def test_a_chain_from_publish_to_answer(lab):
     infer = lab.post("/v2/models/admin/chain/infer", token=None, json={
         "inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [0.5, -1]}]})
     assert infer.json()["outputs"][0] == {"name": "y", "datatype": "FP32", "shape": [2], "data": [2.0, -1.0]}
+    stats = lab.get("/v2/models/admin/chain/stats").json()["model_stats"][0]["inference_stats"]
+    assert stats["success"]["count"] == 2, stats
     found = lab.get("/api/v1/search?q=type:Pipeline", token=None).json()
     assert "admin/chain" in [item["name"] for item in found["items"]]
 
