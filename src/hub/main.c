@@ -149,10 +149,26 @@ static void on_task(void *context, const char *task)
 		http_server_task_changed(hub->http, task);
 }
 
+/* Its publisher wants workers that wait for runs, not the other way round. */
+static void on_newest(void *context, struct servable *servable, const struct err *err)
+{
+	struct hub *hub = context;
+	if (servable && servable->options.replicas_min > 0)
+		(void)scheduler_load(hub->scheduler, servable, NULL);
+}
+
 static void on_visible(void *context, const char *owner, const char *name)
 {
 	struct hub *hub = context;
+	struct servable *servable = NULL;
+	struct err err = ERR_INIT;
+	_cleanup_(principal_unrefp) const struct principal *hub_itself = principal_create("", NULL, 0, true);
 	lookup_forget_servable(hub->lookup, owner, name);
+	if (lookup_servable(hub->lookup, hub_itself, str_of(owner), str_of(name), (struct str){ 0 }, &servable, on_newest, hub,
+			    &err) == LOOKUP_DONE)
+		on_newest(hub, servable, &err);
+	servable_unref(servable);
+	err_done(&err);
 }
 
 static void on_answered(void *context)

@@ -213,6 +213,11 @@ def test_replicas_between_their_bounds(start_hub):
     wait_for(lambda: worker_count(hub) == 2, what="the third to end")
 
 
+def test_workers_wait_for_what_was_published(hub):
+    publish(hub, "act", replicas={"min": 2})
+    wait_for(lambda: worker_count(hub) == 2, what="workers before any run")
+
+
 def test_to_zero_and_back(start_hub):
     hub = start_hub()
     (before,) = ask(hub, "act", "x").json()
