@@ -1,0 +1,234 @@
+/* What the worker says: nothing of it is trusted. */
+#include "site/channel_internal.h"
+
+#include "base/json.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PROGRESS_DEPTH 64
+#define MESSAGE_BYTES (16u << 10)   /* of a servable's own error: what is passed on to its caller */
+#define TRACEBACK_BYTES (64u << 10) /* its end says more than its begin */
+
+/* The servable's own error, as its caller is to read it. */
+static enum err_code read_error(struct str payload, struct arena *arena, struct str *ret_metadata, struct err *err)
+{
+	_cleanup_json_ json_t *json = NULL;
+	if (json_read(payload.data, payload.len, 16, "error frame", &json, err) != ERR_OK || !json_is_object(json))
+		return err_set(err, ERR_INTERNAL, "broke the protocol: its error cannot be read");
+	enum err_code code = err_code_of_name(json_path_string(json, "code") ?: "UNKNOWN");
+	const char *traceback = json_path_string(json, "traceback") ?: "";
+	size_t len = strlen(traceback);
+	if (len > TRACEBACK_BYTES)
+		traceback += len - TRACEBACK_BYTES;
+	err_set(err, code == ERR_OK ? ERR_UNKNOWN : code, "%.*s%s%s%s", (int)MESSAGE_BYTES,
+		json_path_string(json, "message") ?: "no message", *traceback ? "\n" : "",
+		len > TRACEBACK_BYTES ? "(…)" : "", traceback);
+	if (json_path_string(json, "hint"))
+		err_advise(err, "%.*s", (int)MESSAGE_BYTES, json_path_string(json, "hint"));
+	if (arena && ret_metadata && (json_path_string(json, "stdout") || json_path_string(json, "stderr"))) {
+		json_object_del(json, "code");
+		json_object_del(json, "message");
+		json_object_del(json, "hint");
+		json_object_del(json, "traceback");
+		_cleanup_free_ char *text = json_canonical(json);
+		char *copy = arena_strndup(arena, text, strlen(text));
+		*ret_metadata = (struct str){ copy, copy ? strlen(copy) : 0 };
+	}
+	return err->code;
+}
+
+/* frame_slab_fn that remembers which slabs a result named: they are the worker's again once copied. */
+struct slab_use {
+	struct channel *channel;
+	uint32_t slabs[FRAME_TENSORS_MAX];
+	size_t count;
+};
+
+static bool use_slab(void *context, uint32_t slab, uint8_t **ret_data, size_t *ret_size)
+{
+	struct slab_use *use = context;
+	if (!slab_view_get(use->channel->view, slab, ret_data, ret_size))
+		return false;
+	for (size_t i = 0; i < use->count; i++)
+		if (use->slabs[i] == slab)
+			return true;
+	if (use->count == ARRAY_SIZE(use->slabs))
+		return false;
+	use->slabs[use->count++] = slab;
+	return true;
+}
+
+static enum err_code give_back_slabs(struct slab_use *use, struct err *err)
+{
+	for (size_t i = 0; i < use->count; i++) {
+		struct frame_header header = { .length = sizeof(struct slab_frame), .type = FRAME_RELEASE };
+		struct slab_frame frame = { .slab = use->slabs[i] };
+		if (!frame_encode(&use->channel->out, &header, &frame))
+			return err_set(err, ERR_INTERNAL, "broke the protocol: it sends, but does not read");
+		channel_mark_dirty(use->channel);
+	}
+	return ERR_OK;
+}
+
+static enum err_code take_result(struct channel *channel, struct batch *batch, struct str payload, struct arena *arena,
+				 int64_t most, struct err *err)
+{
+	struct run_frame frame;
+	struct slab_use use;
+	use.channel = channel;
+	use.count = 0;
+	if (frame_decode_run((const uint8_t *)payload.data, payload.len, arena, use_slab, &use, &frame, err) != ERR_OK)
+		return err_wrap(err, "broke the protocol");
+	(void)!batch_take_outputs(batch, frame.tensors, frame.count, frame.parameters, most, &batch->err);
+	return give_back_slabs(&use, err);
+}
+
+static enum err_code on_reply(struct channel *channel, const struct frame_header *header, struct str payload, struct err *err)
+{
+	struct slot *slot = slots_find(&channel->slots, header->run);
+	if (!slot)
+		return err_set(err, ERR_INTERNAL, "broke the protocol: it answered a run that it was not given");
+	struct batch *batch = slot->batch;
+	struct run *only = batch_only_run(batch);
+	int64_t most = settings_int(channel->group->settings, SETTING_LIMITS_OUTPUT_BYTES);
+	struct arena scratch; /* of several: as large as a run's own, or its end would look like a breach */
+	arena_init(&scratch, (size_t)most + FRAME_LENGTH_MAX);
+	enum err_code code = ERR_OK;
+	batch->run_ns = (int64_t)header->deadline_ns;
+	if (header->type == FRAME_RESULT)
+		code = take_result(channel, batch, payload, only ? &only->arena : &scratch, most, err);
+	else
+		(void)!read_error(payload, only ? &only->arena : NULL, only ? &only->metadata : NULL,
+				  only ? &only->err : &batch->err);
+	if (code == ERR_OK) {
+		slots_give(&channel->slots, slot);
+		channel->events.on_batch_done(channel->events.context, batch);
+	}
+	arena_done(&scratch);
+	return code;
+}
+
+static enum err_code on_progress(struct channel *channel, const struct frame_header *header, struct str payload, struct err *err)
+{
+	struct slot *slot = slots_find(&channel->slots, header->run);
+	_cleanup_json_ json_t *json = NULL;
+	if (!slot)
+		return err_set(err, ERR_INTERNAL, "broke the protocol: it told of a run that it was not given");
+	if (json_read(payload.data, payload.len, PROGRESS_DEPTH, "progress", &json, err) != ERR_OK || !json_is_object(json))
+		return err_set(err, ERR_INTERNAL, "broke the protocol: its progress is no JSON object");
+	channel->events.on_progress(channel->events.context, slot->batch, payload);
+	return ERR_OK;
+}
+
+static enum err_code on_slab(struct channel *channel, const struct frame_header *header, const uint8_t *payload, struct err *err)
+{
+	struct slab_frame frame;
+	if (header->length != sizeof(frame))
+		return err_set(err, ERR_INTERNAL, "broke the protocol: slab frame of %u bytes", header->length);
+	memcpy(&frame, payload, sizeof(frame));
+	if (header->type == FRAME_RELEASE)
+		return slab_release(channel->slabs, frame.slab) ?
+			       ERR_OK :
+			       err_set(err, ERR_INTERNAL, "broke the protocol: it released a slab that it does not have");
+	if (!channel->received_count)
+		return err_set(err, ERR_INTERNAL, "broke the protocol: a slab without its descriptor");
+	int fd = channel->received[0];
+	channel->received_count--;
+	memmove(channel->received, channel->received + 1, channel->received_count * sizeof(int));
+	return slab_view_add(channel->view, frame.slab, fd, (size_t)frame.size_bytes, err);
+}
+
+static enum err_code on_frame(struct channel *channel, const struct frame_header *header, const uint8_t *data, struct err *err)
+{
+	struct str payload = { (const char *)data, header->length };
+	switch (header->type) {
+	case FRAME_READY:
+		if (channel->ready)
+			break;
+		channel->ready = true;
+		channel->events.on_ready(channel->events.context, payload);
+		return ERR_OK;
+	case FRAME_RESULT:
+		return on_reply(channel, header, payload, err);
+	case FRAME_ERROR:
+		return header->run != 0 ? on_reply(channel, header, payload, err) : read_error(payload, NULL, NULL, err);
+	case FRAME_SLAB:
+	case FRAME_RELEASE:
+		return on_slab(channel, header, data, err);
+	case FRAME_PROGRESS:
+		return on_progress(channel, header, payload, err);
+	case FRAME_LOG:
+		channel->events.on_log(channel->events.context, payload);
+		return ERR_OK;
+	default:
+		break;
+	}
+	return err_set(err, ERR_INTERNAL, "broke the protocol: frame of type %u was not expected", header->type);
+}
+
+static void read_frames(struct channel *channel)
+{
+	size_t used = 0;
+	struct frame_header header;
+	const uint8_t *payload;
+	int whole = 0;
+	struct err why = ERR_INIT;
+	while (!channel->ended && why.code == ERR_OK &&
+	       (whole = frame_peek((const uint8_t *)channel->in.data + used, channel->in.len - used, &header, &payload)) == 1) {
+		(void)!on_frame(channel, &header, payload, &why);
+		used += sizeof(header) + header.length;
+	}
+	if (!channel->ended)
+		buf_consume(&channel->in, used);
+	if (whole < 0)
+		err_set(&why, ERR_INTERNAL, "broke the protocol: it sent what is no frame");
+	if (why.code != ERR_OK)
+		channel_end(channel, &why);
+	err_done(&why);
+}
+
+static void keep_descriptors(struct channel *channel, struct msghdr *message)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+			if (channel->received_count < FDS_MAX)
+				channel->received[channel->received_count++] = fd;
+			else
+				close(fd);
+		}
+	}
+}
+
+bool channel_receive(struct channel *channel)
+{
+	struct err why = ERR_INIT;
+	char *room = buf_reserve(&channel->in, READ_BYTES);
+	if (!room) {
+		err_set(&why, ERR_INTERNAL, "broke the protocol: a frame is larger than allowed");
+		channel_end(channel, &why);
+		err_done(&why);
+		return false;
+	}
+	char control[CMSG_SPACE(FDS_MAX * sizeof(int))];
+	struct iovec iov = { room, READ_BYTES };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(channel->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		channel_end(channel, &why);
+		return false;
+	}
+	keep_descriptors(channel, &message);
+	buf_advance(&channel->in, (size_t)n);
+	read_frames(channel);
+	return true;
+}
+

@@ -1,0 +1,51 @@
+/* site/channel_internal.h - what the parts of a channel share: channel.c (its life), channel_out.c (what is said to the
+ * worker) and channel_in.c (what it says). */
+#pragma once
+
+#include "io/slab.h"
+#include "site/channel.h"
+#include "site/slots.h"
+#include "wire/frame.h"
+
+#define READ_BYTES (256u << 10)
+#define FDS_MAX 16 /* that came before the frames that they belong to */
+
+struct channel_group {
+	struct loop *loop;
+	const struct settings *settings;
+	struct hook *flush_hook;
+	struct channel *dirty; /* have frames to send at the end of this turn */
+};
+
+struct pending_fd {
+	size_t offset; /* in `out`: the frame that carries it */
+	int fd;	       /* borrowed of the slab pool */
+};
+
+struct channel {
+	struct channel_group *group;
+	struct channel_events events;
+	struct channel *next_dirty;
+	bool dirty;
+	int socket;
+	struct watch *watch;
+	struct buf out;
+	struct pending_fd fds[SLAB_COUNT_MAX]; /* each slab is announced once */
+	size_t fd_count;
+	struct buf in;
+	int received[FDS_MAX];
+	size_t received_count;
+	struct slab_pool *slabs;
+	struct slab_view *view;
+	struct slots slots; /* outstanding batches */
+	bool ready, ended;
+};
+
+/* Nothing comes or goes any more: says so, once. */
+void channel_end(struct channel *channel, const struct err *why);
+/* It has frames to send. */
+void channel_mark_dirty(struct channel *channel);
+/* Sends what it can now. */
+void channel_flush(struct channel *channel);
+/* Reads once. Returns whether anything came. */
+bool channel_receive(struct channel *channel);

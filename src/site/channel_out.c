@@ -1,0 +1,177 @@
+/* What is said to the worker: frames gather in `out` and go out at the end of the turn. */
+#include "site/channel_internal.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+void channel_mark_dirty(struct channel *channel)
+{
+	struct channel_group *group = channel->group;
+	if (channel->dirty)
+		return;
+	channel->dirty = true;
+	channel->next_dirty = group->dirty;
+	group->dirty = channel;
+	hook_no_wait(group->flush_hook, true);
+}
+
+/* Sends [0, until) of `out`, the first byte with a descriptor where `fd` >= 0. */
+static ssize_t send_some(struct channel *channel, size_t until, int fd)
+{
+	struct iovec iov = { channel->out.data, until };
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	if (fd >= 0) {
+		message.msg_control = control;
+		message.msg_controllen = sizeof(control);
+		struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	}
+	return sendmsg(channel->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void channel_flush(struct channel *channel)
+{
+	while (channel->out.len && !channel->ended) {
+		size_t until = channel->out.len;
+		int fd = -1;
+		if (channel->fd_count && channel->fds[0].offset == 0) {
+			fd = channel->fds[0].fd;
+			if (channel->fd_count > 1)
+				until = channel->fds[1].offset;
+		} else if (channel->fd_count) {
+			until = channel->fds[0].offset;
+		}
+		ssize_t n = send_some(channel, until, fd);
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			if (errno == EAGAIN) {
+				watch_set(channel->watch, WATCH_READ | WATCH_WRITE);
+				return;
+			}
+			struct err why = ERR_INIT;
+			err_set(&why, ERR_UNAVAILABLE, "closed its connection");
+			channel_end(channel, &why);
+			err_done(&why);
+			return;
+		}
+		if (fd >= 0) {
+			channel->fd_count--;
+			memmove(channel->fds, channel->fds + 1, channel->fd_count * sizeof(channel->fds[0]));
+		}
+		for (size_t i = 0; i < channel->fd_count; i++)
+			channel->fds[i].offset -= (size_t)n;
+		buf_consume(&channel->out, (size_t)n);
+	}
+}
+
+/* --- batches --- */
+
+/* Writes a large input into shared memory and announces it where the worker has not seen that slab. */
+static enum err_code put_in_slab(struct channel *channel, const struct batch *batch, size_t input, size_t len,
+				 uint32_t *ret_slab, struct err *err)
+{
+	uint8_t *data;
+	size_t size;
+	int fd;
+	enum err_code code = slab_take(channel->slabs, len, ret_slab, &data, &size, &fd, err);
+	if (code != ERR_OK)
+		return code;
+	if (fd >= 0) {
+		struct frame_header header = { .length = sizeof(struct slab_frame), .type = FRAME_SLAB };
+		struct slab_frame frame = { .slab = *ret_slab, .size_bytes = size };
+		size_t at = channel->out.len;
+		if (!frame_encode(&channel->out, &header, &frame)) /* never announced: the slab must not be taken again */
+			return err_set(err, ERR_RESOURCE_EXHAUSTED, "the worker does not take its input; try again");
+		channel->fds[channel->fd_count++] = (struct pending_fd){ at, fd };
+	}
+	batch_copy(batch, input, data);
+	return ERR_OK;
+}
+
+static void release_slabs(struct channel *channel, const uint32_t *slabs, size_t count)
+{
+	for (size_t i = 0; slabs && i < count; i++)
+		if (slabs[i] != FRAME_INLINE)
+			slab_release(channel->slabs, slabs[i]);
+}
+
+/* Puts what is too large for a frame into slabs; *ret_slabs stays NULL where nothing is. */
+static enum err_code place_inputs(struct channel *channel, struct batch *batch, const struct tensor *inputs, size_t count,
+				  uint32_t **ret_slabs, struct err *err)
+{
+	uint32_t *slabs = NULL;
+	for (size_t i = 0; i < count; i++) {
+		if (inputs[i].len <= FRAME_INLINE_MAX)
+			continue;
+		if (!slabs) {
+			slabs = arena_try(&batch->parts[0].run->arena, count * sizeof(*slabs));
+			if (!slabs)
+				return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for %zu inputs", count);
+			for (size_t k = 0; k < count; k++)
+				slabs[k] = FRAME_INLINE;
+		}
+		enum err_code code = put_in_slab(channel, batch, i, inputs[i].len, &slabs[i], err);
+		if (code != ERR_OK) {
+			release_slabs(channel, slabs, i);
+			return code;
+		}
+	}
+	*ret_slabs = slabs;
+	return ERR_OK;
+}
+
+static void fill_input(void *context, size_t input, uint8_t *to)
+{
+	batch_copy(context, input, to);
+}
+
+enum err_code channel_send(struct channel *channel, struct batch *batch, struct err *err)
+{
+	const struct run *first = batch->parts[0].run;
+	struct run_frame frame = { .method = first->method->name,
+				   .parameters = first->request.parameters,
+				   .fill = fill_input,
+				   .context = batch };
+	uint32_t *slabs = NULL;
+	enum err_code code = batch_inputs(batch, &frame.tensors, &frame.count, err);
+	if (code == ERR_OK)
+		code = place_inputs(channel, batch, frame.tensors, frame.count, &slabs, err);
+	if (code != ERR_OK)
+		return code;
+	if (!slots_take(&channel->slots, batch)) {
+		release_slabs(channel, slabs, frame.count);
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "too many runs at one worker");
+	}
+	struct frame_header header = { .type = FRAME_RUN,
+				       .flags = first->request.debug ? FRAME_WANTS_OUTPUT : 0,
+				       .run = batch->id,
+				       .deadline_ns = (uint64_t)batch->deadline_ns };
+	code = frame_encode_run(&channel->out, &header, &frame, slabs, NULL, err);
+	if (code != ERR_OK) {
+		release_slabs(channel, slabs, frame.count);
+		slots_give(&channel->slots, slots_find(&channel->slots, batch->id));
+		return code;
+	}
+	channel_mark_dirty(channel);
+	return ERR_OK;
+}
+
+void channel_cancel(struct channel *channel, struct batch *batch)
+{
+	struct frame_header header = { .type = FRAME_CANCEL, .run = batch->id };
+	if (!channel->ended && frame_encode(&channel->out, &header, NULL))
+		channel_mark_dirty(channel);
+}
+
+void channel_load(struct channel *channel, struct str load)
+{
+	struct frame_header header = { .length = (uint32_t)load.len, .type = FRAME_LOAD };
+	frame_encode(&channel->out, &header, load.data);
+	channel_mark_dirty(channel);
+}
+
