@@ -282,7 +282,7 @@ static void run_ended(struct task_run *at)
 	if (!has_expired(task, run))
 		mark_started(task, run);
 	if (task->each) {
-		if (!task->cancelled || run->err.code == ERR_OK)
+		if (!task->cancelled)
 			keep_item(task, at);
 		run_destroy(run);
 	} else {
@@ -298,7 +298,7 @@ static void run_ended(struct task_run *at)
 static void end_one(struct task *task)
 {
 	struct run *run = task->finished;
-	if (task->cancelled && (!run || run->err.code != ERR_OK)) {
+	if (task->cancelled) { /* what it gave since then may be half of it */
 		task->done = task->failed = 0;
 		task_end(task, "cancelled", NULL);
 		return;

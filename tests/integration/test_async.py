@@ -12,8 +12,17 @@ from support import HubProcess, document, wait_for
 
 ACT = '''
 import time
+from dlhub_worker import cancelled, progress
 
 def act(what: str) -> str:
+    if what == "steps":
+        for step in range(1, 4):
+            progress(step / 4, f"step {step}", partial={"at": step})
+    if what == "until cancelled":
+        progress(0.5, "half of it")
+        while not cancelled():
+            time.sleep(0.01)
+        return "told"
     if what == "hang":
         while True:
             time.sleep(0.05)
@@ -210,6 +219,26 @@ def test_events_in_their_order(served):
     assert told[-1][2]["href"] == f"/api/v1/tasks/{task}/result"
     # Of one that has ended the end is told.
     assert [event[0] for event in listen(served, task)] == ["status", "result"]
+
+
+def test_what_the_servable_tells_of_its_run(served):
+    task = submit(served, "until cancelled", ACTOR)
+    for name, _, data in listen(served, task):
+        if name == "progress":
+            break
+    assert data == {"progress": 0.5, "done": 0, "total": 1, "text": "half of it"}
+    state = look(served, task)
+    assert (state["status"], state["progress"], state["text"], state["stage"]) == ("running", 0.5, "half of it", "half of it")
+    assert served.request("DELETE", f"/api/v1/tasks/{task}").json()["status"] == "cancelled"  # the servable was told
+    blocker = submit(served, "until cancelled", ACTOR)
+    running(served, blocker)
+    task = submit(served, "steps", ACTOR)
+    told = listen(served, task)
+    assert next(told)[2]["status"] == "queued"
+    served.request("DELETE", f"/api/v1/tasks/{blocker}")
+    rest = list(told)
+    assert [(number, data["at"]) for name, number, data in rest if name == "partial"] == [(1, 1), (2, 2), (3, 3)]
+    assert [data["progress"] for name, _, data in rest if name == "progress"][-1] in (0.75, 1) and rest[-1][0] == "result"
 
 
 def test_many_wait_for_one(small):
