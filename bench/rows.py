@@ -52,6 +52,7 @@ ROWS = (
     Row("512 servables: workers that served", "512 servables served", "", ">=", 512),
     Row("site on loopback, 64 connections: requests a second", "site rate", "local rate", ">=", 0.6, "/s", "the same hub alone"),
     Row("site on loopback, 64 connections: server CPU a request", "site CPU", "local CPU", "<=", 2, "us", "the same hub alone"),
+    Row("asynchronous runs accepted, 64 connections, each synced: a second", "tasks accepted", "", ">=", 5000, "/s"),
     Row("p99 beside a run of 60 s and JSON bodies of 64 MB", "neighbours p99", "", "<=", 5, "ms"),
     Row("ten times as many callers, 60 s: answers a second", "overload goodput", "peak goodput", ">=", 0.9, "/s", "the peak"),
     Row("ten times as many callers: neither answered nor told to come back", "overload other failures", "", "<=", 0),

@@ -27,6 +27,7 @@ import idle as idle_parts
 import many
 import memo as memo_parts
 import report
+import tasks as task_parts
 import tensors
 import there
 from measure import Failed, Load, Samples, machine
@@ -187,9 +188,13 @@ def idle(bench: Bench) -> None:
         idle_parts.python(bench)
 
 
+def tasks(bench: Bench) -> None:
+    task_parts.submissions(bench, identity())
+
+
 SECTIONS = {"native": native, "memo": memo, "python": python, "grpc": grpc, "encoder": encoder, "large": large,
             "wire": tensors.wire, "batches": batched, "workers": workers, "faults": hardships,
-            "examples": distribution.examples, "site": site, "idle": idle, "life": life}
+            "examples": distribution.examples, "site": site, "tasks": tasks, "idle": idle, "life": life}
 
 
 def identity(elements: int | None = 1) -> bytes:
