@@ -5,13 +5,16 @@
 #include <sqlite3.h>
 
 static enum fault_kind armed_kind;
-static long countdown;
+static long countdown, counted;
 static bool happened;
 
 /* From the n-th on everything of the kind fails, as on a disk that is full, until it is armed anew. */
 static bool fails(enum fault_kind kind)
 {
-	if (kind != armed_kind || countdown == 0)
+	if (kind != armed_kind)
+		return false;
+	counted++;
+	if (countdown == 0)
 		return false;
 	if (countdown > 1) {
 		countdown--;
@@ -25,7 +28,14 @@ void fault_arm(enum fault_kind kind, long nth)
 {
 	armed_kind = kind;
 	countdown = nth;
+	if (nth)
+		counted = 0;
 	happened = false;
+}
+
+long fault_count(void)
+{
+	return counted;
 }
 
 bool fault_happened(void)
