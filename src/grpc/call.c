@@ -248,6 +248,7 @@ static void init_framing(struct call *call)
 void call_on_head(struct call *call)
 {
 	size_t limit = (size_t)settings_int(settings_of(call->connection), SETTING_LIMITS_HEADER_BYTES);
+	call->headed = true;
 	if (!call->is_grpc || !call->is_post) {
 		call_refuse_http(call);
 		return;
@@ -348,6 +349,8 @@ static size_t feed(struct call *call, const uint8_t *data, size_t len)
 void call_on_data(struct call *call, const uint8_t *data, size_t len)
 {
 	call->data_ns = loop_now_ns(call->connection->server->parts.loop);
+	if (!framing_is_inside(&call->framing))
+		call->message_ns = call->data_ns;
 	size_t used = call->backlog.len ? 0 : feed(call, data, len);
 	acknowledge(call, used);
 	if (used == len)
@@ -466,12 +469,24 @@ void call_close(struct call *call)
 	connection_touch(connection);
 }
 
-void call_look(struct call *call, int64_t now_ns, int64_t idle_ns)
+/* On the whole, and not in the time that a head may take. */
+static bool is_too_slow(const struct call *call, int64_t now_ns)
 {
-	bool waits_for_bytes = !call->ended && !call->half_closed &&
+	const struct settings *settings = settings_of(call->connection);
+	int64_t ms = (now_ns - call->message_ns) / 1000000, rate = settings_int(settings, SETTING_LIMITS_BODY_RATE);
+	const struct message *message = call->framing.message;
+	return message && ms > settings_int(settings, SETTING_LIMITS_HEAD_S) * 1000 && (int64_t)message->len < rate * ms / 1000;
+}
+
+void call_look(struct call *call, int64_t now_ns)
+{
+	int64_t idle_ns = settings_int(settings_of(call->connection), SETTING_LIMITS_IDLE_S) * 1000000000;
+	bool waits_for_bytes = !call->ended && !call->half_closed && !call->unacknowledged &&
 			       (framing_is_inside(&call->framing) || (!call->message_count && !(call->rpc && call->rpc->many)));
 	if (waits_for_bytes && now_ns - call->data_ns > idle_ns)
 		end_with(call, ERR_DEADLINE_EXCEEDED, "nothing more of the call came for limits.idle_s");
+	else if (waits_for_bytes && is_too_slow(call, now_ns))
+		end_with(call, ERR_DEADLINE_EXCEEDED, "the message comes slower than limits.body_rate");
 	if (!call->ended && !call->under_way && now_ns > call->deadline_ns)
 		end_with(call, ERR_DEADLINE_EXCEEDED, "the call's grpc-timeout has passed");
 	if (call->answer_bytes && now_ns - call->taken_ns > idle_ns)

@@ -36,6 +36,7 @@ struct call {
 	size_t header_bytes;
 	nghttp2_rcbuf *authorization;
 	bool is_post, is_grpc;
+	bool headed;	       /* all of it has come */
 	enum coding coding;    /* of the messages that come */
 	enum coding accepts;   /* the best that may go back */
 	enum coding reply_coding;
@@ -54,6 +55,7 @@ struct call {
 	bool unpacking, end_told;
 	bool watches;	       /* it is told of the hub's health */
 	int64_t data_ns;       /* when bytes last came */
+	int64_t message_ns;    /* when the message that is coming began */
 	/* what the rpc has under way */
 	size_t under_way;      /* requests without an answer, and answers not sent */
 	void *state;	       /* of the row */
@@ -85,7 +87,7 @@ void call_refuse_http(struct call *call);
 /* At the hub's end: ends one that has nothing under way. */
 void call_end_idle(struct call *call);
 /* What time does. */
-void call_look(struct call *call, int64_t now_ns, int64_t idle_ns);
+void call_look(struct call *call, int64_t now_ns);
 
 struct call *call_ref(struct call *call);
 void call_unref(struct call *call);

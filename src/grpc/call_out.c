@@ -25,18 +25,27 @@ static size_t put_head(const struct call *call, nghttp2_nv *headers)
 	return count;
 }
 
-/* `text` has room for the message. */
-static size_t put_status(const struct call *call, nghttp2_nv *headers, char *text)
+struct status_text {
+	char message[STATUS_MESSAGE_MAX + 1];
+	char retry_ms[24];
+};
+
+/* At most 4 headers; they point into `text`. */
+static size_t put_status(const struct call *call, nghttp2_nv *headers, struct status_text *text)
 {
 	size_t count = 0;
 	headers[count++] = HEADER("grpc-status", status_number(call->status.code));
 	if (call->status.code == ERR_OK)
 		return count;
-	status_format_message(&call->status, text);
-	headers[count] = HEADER("grpc-message", text);
+	status_format_message(&call->status, text->message);
+	headers[count] = HEADER("grpc-message", text->message);
 	headers[count++].flags = NGHTTP2_NV_FLAG_NO_INDEX;
 	if (call->status.code == ERR_UNIMPLEMENTED)
 		headers[count++] = HEADER("grpc-accept-encoding", "identity,deflate,gzip");
+	if (call->status.retry_ms) {
+		snprintf(text->retry_ms, sizeof(text->retry_ms), "%lld", (long long)call->status.retry_ms);
+		headers[count++] = HEADER("grpc-retry-pushback-ms", text->retry_ms);
+	}
 	return count;
 }
 
@@ -59,10 +68,10 @@ static ssize_t on_read(nghttp2_session *session, int32_t stream, uint8_t *to, si
 		return now ? (ssize_t)now : NGHTTP2_ERR_DEFERRED;
 	*flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
 	if (!call->trailed) {
-		nghttp2_nv headers[3];
-		char text[STATUS_MESSAGE_MAX + 1];
+		nghttp2_nv headers[4];
+		struct status_text text;
 		call->trailed = true;
-		nghttp2_submit_trailer(session, stream, headers, put_status(call, headers, text));
+		nghttp2_submit_trailer(session, stream, headers, put_status(call, headers, &text));
 	}
 	return (ssize_t)now;
 }
@@ -83,10 +92,10 @@ static void respond(struct call *call)
 		call->responded = true;
 		nghttp2_submit_response(session, call->stream, headers, count, &provider);
 	} else if (call->ended && !call->packing) {
-		char text[STATUS_MESSAGE_MAX + 1];
+		struct status_text text;
 		call->responded = call->trailed = true;
 		count = put_head(call, headers);
-		count += put_status(call, headers + count, text);
+		count += put_status(call, headers + count, &text);
 		nghttp2_submit_response(session, call->stream, headers, count, NULL);
 	}
 }

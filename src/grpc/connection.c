@@ -127,6 +127,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 {
 	struct connection *connection = user_data;
 	struct call *call = frame->hd.stream_id ? call_of(connection, frame->hd.stream_id) : NULL;
+	if (frame->hd.type == NGHTTP2_SETTINGS)
+		connection->greeted = true;
 	if (!call)
 		return 0;
 	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
@@ -229,10 +231,8 @@ static void receive(struct connection *connection, const uint8_t *data, size_t l
 {
 	ssize_t used = nghttp2_session_mem_recv(connection->session, data, len);
 	connection_touch(connection);
-	if (used >= 0) {
-		connection->greeted = true;
+	if (used >= 0)
 		return;
-	}
 	if (!connection->greeted && speaks_http1(data, len))
 		refuse_http1(connection);
 	else
@@ -471,13 +471,30 @@ void connection_look(struct connection *connection, int64_t now_ns)
 		kill_it(connection);
 		return;
 	}
-	int64_t idle_since_ns = connection->calls ? now_ns : connection->active_ns;
-	if (now_ns - idle_since_ns > (connection->greeted ? 2 * idle_ns : idle_ns))
-		kill_it(connection); /* it does not even take its leave */
-	else if (now_ns - idle_since_ns > idle_ns)
+	int64_t head_ns = setting_of(connection, SETTING_LIMITS_HEAD_S) * 1000000000;
+	int64_t idle_for_ns = connection->calls ? 0 : now_ns - connection->active_ns;
+	if (idle_for_ns > (connection->greeted ? 2 * idle_ns : head_ns))
+		kill_it(connection); /* it has not spoken, or does not take its leave */
+	else if (idle_for_ns > idle_ns)
 		connection_go_away(connection);
 	for (struct call *call = connection->calls, *next; call; call = next) {
 		next = call->next;
-		call_look(call, now_ns, idle_ns);
+		if (!call->headed && now_ns - call->received_ns > head_ns)
+			kill_it(connection); /* in the middle of a head nothing else can be said */
+		else
+			call_look(call, now_ns);
 	}
+}
+
+bool connections_give_way(struct grpc_server *server)
+{
+	struct connection *longest = NULL;
+	for (struct connection *connection = server->connections; connection; connection = connection->next)
+		if (!connection->calls &&
+		    (!longest || connection->greeted < longest->greeted ||
+		     (connection->greeted == longest->greeted && connection->active_ns < longest->active_ns)))
+			longest = connection;
+	if (longest)
+		connection_destroy(longest);
+	return longest;
 }

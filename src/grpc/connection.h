@@ -31,7 +31,7 @@ struct connection {
 	struct allowance control; /* frames that are neither requests nor data */
 	int64_t active_ns;     /* when a call last began or ended */
 	int64_t progress_ns;   /* when the peer last took something, while there was something to take */
-	bool greeted;	       /* its first bytes were those of HTTP/2 */
+	bool greeted;	       /* it has begun to speak HTTP/2, up to its settings */
 	bool dirty, dead;
 	bool going;	       /* GOAWAY is sent, or is about to be */
 	int64_t linger_until_ns; /* nothing more is sent; what still comes is read over */
@@ -47,6 +47,9 @@ void connection_go_away(struct connection *connection);
 void connection_touch(struct connection *connection);
 /* Of all that were touched. */
 void connections_flush(struct grpc_server *server);
+/* Room for one more: the one without a call that has been so the longest, one that has not spoken yet before others, is
+ * closed. false: all have calls. Not under a callback of theirs. */
+bool connections_give_way(struct grpc_server *server);
 /* What time does: idle ones, stuck ones. */
 void connection_look(struct connection *connection, int64_t now_ns);
 /* The callbacks and options that all sessions have. */

@@ -6,10 +6,12 @@
 #include "wire/inference.h"
 
 #define RUN_S_MAX 86400
+#define HERE_BYTES (32u << 10) /* of text and documents that may be looked at on the loop, on either way */
 
 enum phase {
 	PHASE_LOOKUP, /* waits for the routing row */
 	PHASE_DECODE, /* its values are being converted */
+	PHASE_POOL,   /* the pool looks at what is long */
 	PHASE_RUN,    /* the run path has it */
 	PHASE_ANSWER, /* what is left is to send */
 };
@@ -26,6 +28,9 @@ struct infer {
 	struct work work;
 	struct answer answer;
 	struct trace_context trace; /* trace_id[0] is 0: not traced */
+	int64_t ended_ns;
+	struct inference_pieces pieces; /* of the answer */
+	struct err err;			/* of what the pool did */
 };
 
 static bool is_stream(const struct call *call)
@@ -52,6 +57,7 @@ static void infer_destroy(struct infer *infer)
 	if (infer->next)
 		infer->next->previous = infer->previous;
 	call_release(call, infer->message_bytes);
+	err_done(&infer->err);
 	run_destroy(infer->run);
 	call_settle(call);
 	look_at_stream_end(call);
@@ -140,7 +146,7 @@ static enum err_code encode(struct infer *infer, struct inference_pieces *ret, s
 			       str_of(run->servable->number_text), run->request.id, outputs, count, ret, err);
 }
 
-static void report(struct infer *infer, int64_t ended_ns, const struct err *err)
+static void report(struct infer *infer, const struct err *err)
 {
 	run_report(parts_of(infer)->reporter, &(struct run_report){ .run = infer->run,
 								    .front_door = "grpc",
@@ -149,27 +155,57 @@ static void report(struct infer *infer, int64_t ended_ns, const struct err *err)
 								    .code = err->code,
 								    .error = err->code ? err_text(err) : NULL,
 								    .received_ns = infer->run->received_ns,
-								    .ended_ns = ended_ns,
+								    .ended_ns = infer->ended_ns,
 								    .answered_ns = clock_ns() });
+}
+
+static void encode_work(void *context)
+{
+	struct infer *infer = context;
+	(void)!encode(infer, &infer->pieces, &infer->err);
+}
+
+static void encoded(void *context)
+{
+	struct infer *infer = context;
+	struct err err = ERR_INIT;
+	err_move(&err, &infer->err);
+	if (!infer->call->connection) {
+		infer_destroy(infer);
+	} else {
+		report(infer, &err);
+		if (err.code == ERR_OK)
+			send_pieces(infer, &infer->pieces);
+		else
+			fail(infer, &err);
+	}
+	err_done(&err);
+}
+
+/* Bytes of outputs that have to be converted. */
+static size_t encode_bytes(const struct run *run)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; run->err.code == ERR_OK && i < run->output_count; i++)
+		if (run->outputs[i].dtype == DTYPE_JSON || run->outputs[i].dtype == DTYPE_FILE)
+			bytes += run->outputs[i].len;
+	return bytes;
 }
 
 /* The run has ended. */
 static void answer(struct infer *infer)
 {
-	struct inference_pieces pieces;
-	struct err err = ERR_INIT;
-	int64_t ended_ns = clock_ns();
+	infer->ended_ns = clock_ns();
 	if (!infer->call->connection) {
 		infer_destroy(infer);
 		return;
 	}
-	enum err_code code = encode(infer, &pieces, &err);
-	report(infer, ended_ns, &err);
-	if (code == ERR_OK)
-		send_pieces(infer, &pieces);
-	else
-		fail(infer, &err);
-	err_done(&err);
+	infer->phase = PHASE_POOL;
+	if (encode_bytes(infer->run) > HERE_BYTES &&
+	    pool_submit(parts_of(infer)->loop, LANE_DISK, encode_work, encoded, infer))
+		return;
+	encode_work(infer);
+	encoded(infer);
 }
 
 /* --- the run --- */
@@ -214,17 +250,48 @@ static void submit(struct infer *infer)
 
 /* --- the message --- */
 
+static void finish_work(void *context)
+{
+	struct infer *infer = context;
+	(void)!inference_parser_finish(infer->parser, &infer->run->request, &infer->err);
+}
+
+static void finished(void *context)
+{
+	struct infer *infer = context;
+	struct err err = ERR_INIT;
+	err_move(&err, &infer->err);
+	if (!infer->call->connection)
+		infer_destroy(infer);
+	else if (err.code == ERR_OK)
+		submit(infer);
+	else
+		fail(infer, &err);
+	err_done(&err);
+}
+
+/* The values are converted. */
+static void finish(struct infer *infer)
+{
+	infer->phase = PHASE_POOL;
+	if (inference_parser_left(infer->parser) > HERE_BYTES &&
+	    pool_submit(parts_of(infer)->loop, LANE_DISK, finish_work, finished, infer))
+		return;
+	finish_work(infer);
+	finished(infer);
+}
+
 /* false: there is more to do, in later turns. */
 static bool decode_some(struct infer *infer)
 {
 	struct err err = ERR_INIT;
 	bool done = false;
 	int64_t budget_ns = settings_int(parts_of(infer)->settings, SETTING_LIMITS_LOOP_TURN_US) * 1000;
-	enum err_code code = inference_parser_step(infer->parser, budget_ns, &done, &infer->run->request, &err);
+	enum err_code code = inference_parser_step(infer->parser, budget_ns, &done, &err);
 	if (code != ERR_OK)
 		fail(infer, &err);
 	else if (done)
-		submit(infer);
+		finish(infer);
 	err_done(&err);
 	return code != ERR_OK || done;
 }
@@ -311,7 +378,7 @@ void infer_on_message(struct call *call, struct message *message)
 	struct err err = ERR_INIT;
 	struct infer *infer = arena_alloc(&message->arena, sizeof(*infer));
 	struct run *run = run_create(message->arena.ceiling_bytes);
-	*infer = (struct infer){ .call = call_ref(call), .run = run, .message_bytes = message->len };
+	*infer = (struct infer){ .call = call_ref(call), .run = run, .message_bytes = message->len, .err = ERR_INIT };
 	struct str bytes = { (const char *)message->data, message->len };
 	run->arena = message->arena; /* with the message in it */
 	run->received_ns = is_stream(call) ? loop_now_ns(parts_of(infer)->loop) : call->received_ns;

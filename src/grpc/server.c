@@ -25,9 +25,9 @@ static void on_acceptable(void *context, unsigned int events)
 				watch_set(server->watch, 0); /* until housekeeping: somebody may have left */
 			return;
 		}
-		if (server->connection_count >= most) {
+		if (server->connection_count >= most && !connections_give_way(server)) {
 			close(fd);
-			log_warning("gRPC: a connection was turned away: %zu are open (limits.connections)", most);
+			log_warning("gRPC: a connection was turned away: %zu have calls (limits.connections)", most);
 		} else {
 			connection_create(server, fd);
 		}

@@ -25,10 +25,13 @@ struct inference_parser; /* lives in the arena */
 /* `message` is borrowed, and so is what it borrows. NULL: the arena's ceiling is too low. */
 struct inference_parser *inference_parser_create(struct arena *arena, const struct method *method,
 						 const struct inference_message *message, int json_depth);
-/* Works for about `budget_ns` (0: to the end). *ret_done: all is read, the inputs are checked against the method, and *ret is
- * filled. Errors as of run_parser_finish(). */
+/* Converts values for about `budget_ns` (0: to the end). *ret_done: all are. */
 must_check enum err_code inference_parser_step(struct inference_parser *parser, int64_t budget_ns, bool *ret_done,
-					       struct run_request *ret, struct err *err);
+					       struct err *err);
+/* How many bytes inference_parser_finish() will look at: of documents, files and BYTES. */
+size_t inference_parser_left(const struct inference_parser *parser);
+/* Then: checks the inputs against the method and fills *ret. Errors as of run_parser_finish(). May run on the pool. */
+must_check enum err_code inference_parser_finish(struct inference_parser *parser, struct run_request *ret, struct err *err);
 
 /* An answer on its way out: the message is these pieces, one behind the other. Large outputs are pointed at. */
 struct inference_pieces {

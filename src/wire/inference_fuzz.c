@@ -52,7 +52,9 @@ static void read_message(struct outcome *outcome, const struct method *method, s
 	struct inference_parser *parser = inference_parser_create(&outcome->arena, method, &outcome->message, 16);
 	bool done = !parser;
 	while (!done && outcome->err.code == ERR_OK)
-		(void)!inference_parser_step(parser, budget_ns, &done, &outcome->request, &outcome->err);
+		(void)!inference_parser_step(parser, budget_ns, &done, &outcome->err);
+	if (parser && outcome->err.code == ERR_OK)
+		(void)!inference_parser_finish(parser, &outcome->request, &outcome->err);
 }
 
 static void require(bool holds)

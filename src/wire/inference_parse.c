@@ -392,7 +392,16 @@ static enum err_code convert_some(struct inference_parser *parser, struct err *e
 	return ERR_OK;
 }
 
-static enum err_code finish(struct inference_parser *parser, struct err *err)
+size_t inference_parser_left(const struct inference_parser *parser)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < parser->request.input_count; i++)
+		if (parser->request.inputs[i].dtype == DTYPE_BYTES)
+			bytes += parser->request.inputs[i].len;
+	return bytes;
+}
+
+enum err_code inference_parser_finish(struct inference_parser *parser, struct run_request *ret, struct err *err)
 {
 	const struct method *method = parser->method;
 	struct run_request *request = &parser->request;
@@ -406,7 +415,10 @@ static enum err_code finish(struct inference_parser *parser, struct err *err)
 		    oip_argument_decode(parser->arena, &method->inputs[at], parser->json_depth, tensor, err) != ERR_OK)
 			return name_input(tensor, err);
 	}
-	return method_check_inputs(method, request->inputs, request->input_count, err);
+	enum err_code code = method_check_inputs(method, request->inputs, request->input_count, err);
+	if (code == ERR_OK)
+		*ret = *request;
+	return code;
 }
 
 struct inference_parser *inference_parser_create(struct arena *arena, const struct method *method,
@@ -424,8 +436,7 @@ struct inference_parser *inference_parser_create(struct arena *arena, const stru
 	return parser;
 }
 
-enum err_code inference_parser_step(struct inference_parser *parser, int64_t budget_ns, bool *ret_done, struct run_request *ret,
-				    struct err *err)
+enum err_code inference_parser_step(struct inference_parser *parser, int64_t budget_ns, bool *ret_done, struct err *err)
 {
 	int64_t until_ns = 0;
 	enum err_code code = ERR_OK;
@@ -447,11 +458,6 @@ enum err_code inference_parser_step(struct inference_parser *parser, int64_t bud
 		else if (clock_ns() > until_ns)
 			return ERR_OK;
 	}
-	if (code == ERR_OK)
-		code = finish(parser, err);
-	if (code != ERR_OK)
-		return code;
-	*ret_done = true;
-	*ret = parser->request;
-	return ERR_OK;
+	*ret_done = code == ERR_OK;
+	return code;
 }

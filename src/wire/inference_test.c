@@ -106,8 +106,8 @@ static enum err_code parse(const struct sink *message, const struct signature *s
 		inference_parser_create(&arena, signature_method(signature, STR("run")), scanned, 64);
 	bool done = false;
 	for (*ret_steps = 0; code == ERR_OK && !done; ++*ret_steps)
-		code = inference_parser_step(parser, budget_ns, &done, ret, err);
-	return code;
+		code = inference_parser_step(parser, budget_ns, &done, err);
+	return code == ERR_OK ? inference_parser_finish(parser, ret, err) : code;
 }
 
 /* --- requests --- */

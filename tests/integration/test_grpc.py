@@ -1,5 +1,6 @@
 """The gRPC front door, by the clients that speak to it: tritonclient and plain grpcio."""
 import asyncio
+import csv
 import queue
 import re
 
@@ -11,6 +12,7 @@ import tritonclient.grpc.aio as triton_aio
 from tritonclient.grpc import service_pb2 as messages, service_pb2_grpc as services
 from tritonclient.utils import InferenceServerException, serialize_byte_tensor
 
+import perf_analyzer
 from support import ROOT, document
 
 NAME = "admin/double"
@@ -288,6 +290,16 @@ def test_text(client, stub):
     assert stub.ModelInfer(request).raw_output_contents[0] == serialize_byte_tensor(numpy.array([b"TYPED"], dtype=object)).item()
 
 
+def test_long_text(client):
+    """What takes long to look at does not hold the hub up; it comes back whole."""
+    one = triton.InferInput("input", [1], "BYTES")
+    one.set_data_from_numpy(numpy.array(["grün " * 200_000], dtype=object))
+    assert client.infer("admin/upper", [one]).as_numpy("output")[0].decode() == "GRÜN " * 200_000
+    one.set_data_from_numpy(numpy.array([b"\xff" * 100_000], dtype=object))
+    with pytest.raises(InferenceServerException, match="input 'input': the string is not UTF-8"):
+        client.infer("admin/upper", [one])
+
+
 # --- streams ---
 def test_a_stream_goes_on_after_an_error(client, headers):
     done = queue.Queue()
@@ -333,6 +345,19 @@ def test_more_requests_in_a_stream_than_may_be_under_way(hub_with, double_onnx):
             answers = services.GRPCInferenceServiceStub(channel).ModelStreamInfer(
                 messages.ModelInferRequest(id=str(i), **{"model_name": NAME}) if i % 7 == 3 else request for i in range(500))
             assert sum(1 for _ in answers) == 500
+
+
+# --- perf_analyzer ---
+@perf_analyzer.needed
+@pytest.mark.parametrize("flags", [(), ("--async", "--concurrency-range", "8"), ("--async", "--streaming", "--concurrency-range", "4"), ("-b", "4")],
+                         ids=["plain", "async", "stream", "batch"])
+def test_perf_analyzer(hub, tmp_path, double_onnx, flags):
+    hub.publish(document("batched", serving={"batch": {"max": 16}}), double_onnx)
+    table = tmp_path / "table.csv"
+    done = perf_analyzer.run(hub, "admin/batched", "-i", "grpc", "-u", hub.grpc, "-f", str(table), *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    row = next(csv.DictReader(table.open()))
+    assert float(row["Inferences/Second"]) > 0 and int(row["Server Compute Infer"]) > 0, done.stdout
 
 
 # --- errors ---

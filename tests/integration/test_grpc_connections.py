@@ -189,10 +189,10 @@ def test_headers_without_end(shared_hub):
 
 
 def test_too_much_metadata(shared_hub):
-    limit = 32 << 10
     with http2.Line(shared_hub.grpc) as line:
+        limit = line.settings[6]
         line.send(http2.frame(http2.HEADERS, http2.END_HEADERS, 1, http2.headers(LIVE, big="x" * limit)))
-        assert "more than 32768 bytes (limits.header_bytes)" in line.status(1)
+        assert f"more than {limit} bytes (limits.header_bytes)" in line.status(1)
         line.ping()  # and the connection goes on
         # One entry of the table, named so often that it expands to far more: the connection ends.
         block = b"\x40" + http2.text("a") + http2.text("b" * 3000) + b"\xbe" * 200
@@ -217,15 +217,56 @@ def test_limits_of_a_connection(hub_with):
             # With no call left it is sent away after limits.idle_s.
             kinds = [kind for kind, *_ in line.rest()]
             assert http2.GOAWAY in kinds
-        lines = [http2.Line(process.grpc) for _ in range(8)]
-        for line in lines:
+
+
+def test_where_connections_run_short_those_without_a_call_give_way(hub_with):
+    with hub_with("--limits.connections", "8") as process:
+        lines = [http2.Line(process.grpc) for _ in range(6)] + [http2.Line(process.grpc, greet=False) for _ in range(2)]
+        for stream in lines[:6]:
+            stream.ping()
+        with http2.Line(process.grpc) as ninth:  # takes the place of one that has not spoken
+            ninth.ping()
+            assert lines[6].rest() == []
+            lines[0].ping()
+        for line in lines[:6]:
+            line.send(http2.frame(http2.HEADERS, http2.END_HEADERS, 1, http2.headers(STREAM)))
             line.ping()
-        ninth = http2.Line(process.grpc, greet=False)
-        assert ninth.rest() == []
-        for line in lines:
+        busy = [http2.Line(process.grpc) for _ in range(2)]
+        for line in busy:
+            line.send(http2.frame(http2.HEADERS, http2.END_HEADERS, 1, http2.headers(STREAM)))
+            line.ping()
+        turned_away = http2.Line(process.grpc, greet=False)
+        assert turned_away.rest() == []
+        for line in lines[:6] + busy:  # they have calls
+            line.ping()
             line.socket.close()
         wait_for(lambda: is_live(process.grpc), what="room for a connection")
         assert "limits.connections" in process.log_text()
+
+
+def test_who_does_not_speak_is_not_waited_for(hub_with):
+    with hub_with("--limits.head_s", "1") as process:
+        lines = [http2.Line(process.grpc, greet=False) for _ in range(3)]
+        lines[1].send(http2.PREFACE[:10])
+        lines[2].send(http2.PREFACE + http2.frame(http2.SETTINGS) + http2.frame(http2.HEADERS, 0, 1, http2.headers(LIVE)))  # and no end of it
+        assert lines[0].rest() == [] and lines[1].rest() == []
+        lines[2].rest()
+        assert is_live(process.grpc)
+
+
+def test_a_message_that_drips(hub_with):
+    """It is never silent, but comes slower than limits.body_rate."""
+    with hub_with("--limits.head_s", "1", "--limits.body_rate", "1M") as process, http2.Line(process.grpc) as line:
+        line.send(http2.frame(http2.HEADERS, http2.END_HEADERS, 1, http2.headers(INFER)), http2.frame(http2.DATA, 0, 1, struct.pack(">BI", 0, 1 << 20)))
+        line.socket.settimeout(0.1)
+        ended = None
+        while not ended:
+            line.send(http2.frame(http2.DATA, 0, 1, b"x"))
+            try:
+                ended = line.status(1)
+            except TimeoutError:
+                pass
+        assert ended == "the message comes slower than limits.body_rate"
 
 
 def test_a_call_whose_message_does_not_come(hub_with):
@@ -284,6 +325,7 @@ def test_a_full_queue(stub):
         wait_for(lambda: short_run(stub) == "RESOURCE_EXHAUSTED", what="a full queue")
         stub.ModelInfer(wait_request(0))
     assert full.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "limits.queue_runs" in full.value.details()
+    assert int(dict(full.value.trailing_metadata())["grpc-retry-pushback-ms"]) > 0
     waiting.cancel()
     running.cancel()
 

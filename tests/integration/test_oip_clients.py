@@ -1,15 +1,12 @@
 """Clients of the Open Inference Protocol, as their own documentation uses them: tritonclient over HTTP, perf_analyzer."""
 import csv
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy
 import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
+import perf_analyzer
 from support import document, wait_for
 
 NAME = "admin/double"
@@ -186,26 +183,12 @@ def test_a_version_that_cannot_be_loaded_says_why(hub, client, headers, double_o
 
 
 # --- perf_analyzer ---
-def perf_analyzer(hub, name, *flags):
-    import nvidia.cuda_runtime
-    program = pathlib.Path(sys.executable).parent / "perf_analyzer"
-    libraries = pathlib.Path(nvidia.cuda_runtime.__path__[0]) / "lib"
-    command = [program, "-m", name, "-u", hub.url.removeprefix("http://"), "-i", "http", "-H", f"Authorization: Bearer {hub.token}",
-               "--request-count", "40", "--stability-percentage", "1000", *flags]
-    return subprocess.run(command, env={**os.environ, "LD_LIBRARY_PATH": str(libraries)}, capture_output=True, text=True, timeout=300)
-
-
-def can_run_perf_analyzer():
-    """It needs libb64.so.0d of Debian, which tools/test_venv.sh cannot bring."""
-    return any(pathlib.Path(folder, "libb64.so.0d").exists() for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"))
-
-
-@pytest.mark.skipif(not can_run_perf_analyzer(), reason="perf_analyzer needs the Debian package libb64-0d")
+@perf_analyzer.needed
 @pytest.mark.parametrize("flags", [(), ("-b", "4"), ("--concurrency-range", "2", "--input-tensor-format", "json", "--output-tensor-format", "json")],
                          ids=["plain", "batch", "json"])
 def test_perf_analyzer(hub, tmp_path, flags):
     table = tmp_path / "table.csv"
-    done = perf_analyzer(hub, NAME, "-f", str(table), *flags)
+    done = perf_analyzer.run(hub, NAME, "-i", "http", "-u", hub.url.removeprefix("http://"), "-f", str(table), *flags)
     assert done.returncode == 0, done.stdout + done.stderr
     row = next(csv.DictReader(table.open()))
     assert float(row["Inferences/Second"]) > 0 and int(row["Server Compute Infer"]) > 0, done.stdout
