@@ -90,7 +90,8 @@ def test_http1_is_told_where_it_is(shared_hub):
     assert is_live(shared_hub.grpc)
 
 
-@pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00\x01", b"PRI * HTTP/2.0\r\n\r\nXX", os.urandom(64).replace(b"P", b"x"), b""])
+@pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00\x01", b"PRI * HTTP/2.0\r\n\r\nXX", os.urandom(64).replace(b"P", b"x"), b""],
+                         ids=["TLS", "half a preface", "noise", "nothing"])
 def test_junk_ends_the_connection(shared_hub, junk):
     with socket.create_connection(shared_hub.grpc.split(":"), timeout=30) as line:
         line.sendall(junk)
