@@ -164,7 +164,7 @@ static void on_visible(void *context, const char *owner, const char *name)
 	struct err err = ERR_INIT;
 	_cleanup_(principal_unrefp) const struct principal *hub_itself = principal_create("", NULL, 0, true);
 	lookup_forget_servable(hub->lookup, owner, name);
-	if (lookup_servable(hub->lookup, hub_itself, str_of(owner), str_of(name), (struct str){ 0 }, &servable, on_newest, hub,
+	if (lookup_servable(hub->lookup, hub_itself, str_of(owner), str_of(name), STR(""), &servable, on_newest, hub,
 			    &err) == LOOKUP_DONE)
 		on_newest(hub, servable, &err);
 	servable_unref(servable);
