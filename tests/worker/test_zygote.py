@@ -3,7 +3,6 @@
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -13,10 +12,9 @@ import numpy as np
 import pytest
 from frames import ERROR, READY, REFUSED, WorkerFailed, WorkerGone, Zygote
 from test_frameworks import models, sklearn_document  # noqa: F401
-from test_heavy import keras_models  # noqa: F401
 from test_native import NativeWorker, floats
 from test_native import serve as serve_native  # noqa: F401
-from workers import function, program
+from workers import function, in_environment, program
 
 TEXT = {"type": "string"}
 STRAIGHT = {"type": "python object"}
@@ -59,11 +57,14 @@ def test_state_is_their_own(zygote):
 
 
 def test_output_is_their_own(zygote):
-    one = zygote("def f(x):\n  print(x)\n  return x")
+    one = zygote("import os\ndef f(x):\n  print(x)\n  return [os.fstat(1).st_ino, os.fstat(2).st_ino]")
     workers = [one.fork() for _ in range(3)]
+    files = set()
     for i, worker in enumerate(workers):
-        value = [("input", "JSON", [], b'"%d"' % i)]
-        assert worker.run_raw(value, output=True)[1]["stdout"] == f"{i}\n"
+        outputs, metadata = worker.run_raw([("input", "JSON", [], b'"%d"' % i)], output=True)
+        assert metadata["stdout"] == f"{i}\n"
+        files |= set(json.loads(outputs[0][3]))
+    assert len(files) == 6
 
 
 def test_temporary_files_are_their_own(zygote):
@@ -182,9 +183,10 @@ def test_cannot_be_loaded(zygote):
 
 def test_a_file_that_is_read_now_and_then(zygote):
     """Each worker has its own place in a file that the servable opened when it was loaded."""
-    one = zygote("data = open('data.txt')\ndata.readline()\ndef f(x): return data.readline()", **{"data.txt": "a\nb\nc\nd\n"})
+    code = "data = open('data.txt', 'rb', buffering=0)\ndata.read(1)\ndef f(x): return data.read(1).decode()"
+    one = zygote(code, **{"data.txt": "abcd"})
     a, b = one.fork(), one.fork()
-    assert [run(a), run(b), run(a), run(b), run(one.fork())] == ["b\n", "b\n", "c\n", "c\n", "b\n"]
+    assert [run(a), run(b), run(a), run(b), run(one.fork())] == ["b", "b", "c", "c", "b"]
 
 
 # ---- the walls ----
@@ -269,10 +271,25 @@ def test_native(serve_native):  # noqa: F811
     assert struct.unpack("<f", workers[1].run_raw([floats("x", [1], [7])])[0][0][3]) == (7,)
 
 
+# Large enough that OpenVINO reads it in parallel, which a zygote must not.
+SAVED_MODEL = """
+import os; os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import numpy as np, keras
+keras.utils.set_random_seed(0)
+inputs = keras.Input((8, 8, 1), name="image")
+x = keras.layers.Conv2D(16, 3, activation="relu")(inputs)
+x = keras.layers.Flatten()(keras.layers.Conv2D(32, 3)(x))
+model = keras.Model(inputs, keras.layers.Dense(5, name="code")(x))
+model.export("saved")
+values = np.random.default_rng(0).random((3, 8, 8, 1), "float32")
+np.save("x.npy", values); np.save("y.npy", model.predict(values, verbose=0))
+"""
+
+
 @pytest.mark.heavy
-def test_saved_model(keras_models, tmp_path):  # noqa: F811
-    """Reading one makes OpenVINO work in parallel, which a zygote must not."""
-    folder, found = shutil.copytree(keras_models / "saved", tmp_path / "saved"), tmp_path / "found.json"
+def test_saved_model(heavy_environment, tmp_path):
+    in_environment(heavy_environment, SAVED_MODEL, cwd=tmp_path)
+    folder, found = tmp_path / "saved", tmp_path / "found.json"
     (tmp_path / "metadata.json").write_text(json.dumps({"dlhub": {"name": "code"}, "datacite": {}}))
     inspect = [program("dlhub-build"), "inspect", "--model", folder, "--metadata", tmp_path / "metadata.json", "--out", found]
     subprocess.run(inspect, check=True, capture_output=True)
@@ -281,7 +298,7 @@ def test_saved_model(keras_models, tmp_path):  # noqa: F811
     hub.failed = True
     one = Zygote(hub)
     assert one.load({"directory": str(folder), "servable": document["servable"], "dlhub": document["dlhub"]})[0] == READY
-    x, y = np.load(keras_models / "x.npy"), np.load(keras_models / "y.npy")
+    x, y = np.load(tmp_path / "x.npy"), np.load(tmp_path / "y.npy")
     name = document["servable"]["methods"]["run"]["input"]["name"]
     for worker in [one.fork(), one.fork()]:
         outputs = worker.run_raw([(name, "FP32", list(x.shape), x.tobytes())])[0]
