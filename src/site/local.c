@@ -218,10 +218,16 @@ static void worker_abandon(struct worker *base)
 }
 
 /* A channel to a worker that is yet to be started; *ret_socket, its end, is returned owned. */
-static enum err_code open_channel(struct local_worker *worker, const struct worker_spec *spec, int *ret_socket, struct err *err)
+static enum err_code open_channel(struct local_worker *worker, const struct worker_spec *spec, int *ret_socket,
+				  struct err *err)
 {
 	const struct channel_events heard = {
-		.on_ready = on_ready, .on_batch_done = on_batch_done, .on_progress = on_progress, .on_log = on_log, .on_end = on_end, .context = worker
+		.on_ready = on_ready,
+		.on_batch_done = on_batch_done,
+		.on_progress = on_progress,
+		.on_log = on_log,
+		.on_end = on_end,
+		.context = worker,
 	};
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)

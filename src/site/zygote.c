@@ -314,7 +314,8 @@ static struct zygote *add(struct zygotes *zygotes, const struct worker_spec *spe
 }
 
 /* A zygote that loads or has loaded; NULL: none for this one. */
-static struct zygote *get(struct zygotes *zygotes, const struct worker_spec *spec, const struct digest *key, size_t siblings)
+static struct zygote *get(struct zygotes *zygotes, const struct worker_spec *spec, const struct digest *key,
+			  size_t siblings)
 {
 	int64_t now = loop_now_ns(zygotes->launcher.loop);
 	struct zygote *zygote = find(zygotes, key);
@@ -336,8 +337,8 @@ static struct zygote *get(struct zygotes *zygotes, const struct worker_spec *spe
 	return NULL;
 }
 
-struct forked *zygotes_fork(struct zygotes *zygotes, const struct worker_spec *spec, const struct digest *key, size_t siblings,
-			    int socket, const struct forked_events *events)
+struct forked *zygotes_fork(struct zygotes *zygotes, const struct worker_spec *spec, const struct digest *key,
+			    size_t siblings, int socket, const struct forked_events *events)
 {
 	struct zygote *zygote = get(zygotes, spec, key, siblings);
 	if (!zygote)

@@ -1,9 +1,9 @@
 /* site/zygote.h - this machine's zygotes, and the workers that they fork (api/worker-frames.md, "A zygote").
  *
  * There is one zygote for each version that has, or just had, more than one worker; it ends when it had none for
- * worker.idle_s, when its version is retired, or when another one needs its place. A zygote has run the servable's code, so it is trusted as little as a
- * worker: what it can do is lose its own workers. A version that cannot be forked is remembered, with the reason logged
- * once. All on the serving loop. */
+ * worker.idle_s, when its version is retired, or when another one needs its place. A zygote has run the servable's code,
+ * so it is trusted as little as a worker: what it can do is lose its own workers. A version that cannot be forked is
+ * remembered, with the reason logged once. All on the serving loop. */
 #pragma once
 
 #include "base/hash.h"
@@ -35,8 +35,8 @@ struct forked;
 
 /* Has a worker forked whose descriptor 3 is `socket`. `siblings`: how many workers of that key there are already. NULL:
  * start it by itself; `socket` is then still the caller's, else it is taken. */
-struct forked *zygotes_fork(struct zygotes *zygotes, const struct worker_spec *spec, const struct digest *key, size_t siblings,
-			    int socket, const struct forked_events *events);
+struct forked *zygotes_fork(struct zygotes *zygotes, const struct worker_spec *spec, const struct digest *key,
+			    size_t siblings, int socket, const struct forked_events *events);
 void forked_kill(struct forked *forked, int signum);
 /* Kills it; no event comes any more. NULL is fine. */
 void forked_close(struct forked *forked);

@@ -1,4 +1,4 @@
-/* site/zygote_internal.h - what zygote.c (life of zygotes and their workers) shares with zygote_link.c (what is said). */
+/* site/zygote_internal.h - what zygote.c (zygotes and their workers) shares with zygote_link.c (what they say). */
 #pragma once
 
 #include "site/zygote.h"
