@@ -207,7 +207,8 @@ static struct str servable_key(struct str owner, struct str name, struct str whi
 	size_t len = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
 		size_t piece = MIN(pieces[i].len, KEY_BYTES - len);
-		memcpy(text + len, pieces[i].data, piece);
+		if (piece) /* nothing may have no address */
+			memcpy(text + len, pieces[i].data, piece);
 		len += piece;
 	}
 	return (struct str){ text, len };

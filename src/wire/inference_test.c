@@ -340,4 +340,5 @@ static void test_error_of_a_stream(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 TEST_MAIN(TEST(test_names_and_parameters), TEST(test_integers_in_contents), TEST(test_steps),
-	  TEST(test_floats_stay_where_they_lie), TEST(test_bytes_in_contents), TEST(test_more_parts_than_arguments), TEST(test_response), TEST(test_error_of_a_stream))
+	  TEST(test_floats_stay_where_they_lie), TEST(test_bytes_in_contents), TEST(test_more_parts_than_arguments),
+	  TEST(test_response), TEST(test_error_of_a_stream))
