@@ -100,6 +100,31 @@ static void print_heading(const struct cli *cli, const json_t *document)
 		out_print(cli, "\n%s\n", about);
 }
 
+/* "both       mean of forest, nearest" */
+static void print_steps(const struct cli *cli, const json_t *document)
+{
+	const json_t *steps = json_path(document, "servable.pipeline.steps");
+	size_t i, k;
+	json_t *step, *from;
+	if (json_array_size(steps))
+		out_print(cli, "\n" BOLD "Steps" PLAIN "\n");
+	json_array_foreach (steps, i, step) {
+		const json_t *inputs = json_object_get(step, "inputs");
+		const char *servable = json_path_string(step, "servable"), *version = json_path_string(step, "version"), *name;
+		struct buf text;
+		buf_init(&text, 1 << 20);
+		if (json_is_string(inputs))
+			buf_puts(&text, json_string_value(inputs));
+		json_array_foreach (inputs, k, from)
+			buf_printf(&text, "%s%s", k ? ", " : "", json_string_value(from) ?: "");
+		json_object_foreach ((json_t *)inputs, name, from)
+			buf_printf(&text, "%s%s = %s", text.len ? ", " : "", name, json_string_value(from) ?: "");
+		out_print(cli, "  %-12s %s%s%.19s of %s\n", json_path_string(step, "name") ?: "",
+			  servable ?: json_path_string(step, "combine") ?: "", version ? "@" : "", version ?: "", text.data ?: "");
+		buf_done(&text);
+	}
+}
+
 static void print_memo(const struct cli *cli, const json_t *document)
 {
 	const char *date = json_path_string(document, "serving.memo_off.date");
@@ -184,6 +209,7 @@ static enum err_code run_describe(struct cli *cli, struct err *err)
 	print_heading(cli, document);
 	out_print(cli, "\n" BOLD "Methods" PLAIN "\n");
 	print_methods(cli, json_path(document, "servable.methods"), NULL);
+	print_steps(cli, document);
 	print_serving(cli, document);
 	print_memo(cli, document);
 	serving_print(cli, document);

@@ -93,7 +93,8 @@ static enum err_code read_given(const json_t *run, struct signature **ret, struc
 {
 	const json_t *input = json_object_get(run, "input"), *output = json_object_get(run, "output");
 	_cleanup_json_ json_t *open = json_pack("{s:s, s:[]}", "type", "tuple", "element_types");
-	_cleanup_json_ json_t *block = json_pack("{s:{s:{s:O, s:O}}}", "methods", "run", "input", input ?: open, "output", output ?: open);
+	_cleanup_json_ json_t *block =
+		json_pack("{s:{s:{s:O, s:O}}}", "methods", "run", "input", input ?: open, "output", output ?: open);
 	*ret = NULL;
 	return input || output ? signature_parse(block, ret, err) : ERR_OK;
 }

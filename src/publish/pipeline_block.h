@@ -8,8 +8,9 @@
 bool pipeline_block_is(const json_t *document);
 /* A pipeline need not say what its methods are: puts {"run": {}} where they are left out. */
 void pipeline_block_complete(json_t *document);
-/* Changes `servable`: a step that names a servable without its owner means `owner`'s; one whose version is left out or a number gets that version's digest; an alias and "latest" stay
- * and are looked up at each run. ERR_INVALID_ARGUMENT, ERR_NOT_FOUND, ERR_PERMISSION_DENIED name the step. Pool. */
+/* Changes `servable`: a step that names a servable without its owner means `owner`'s; one whose version is left out or a
+ * number gets that version's digest; an alias and "latest" stay and are looked up at each run. ERR_INVALID_ARGUMENT,
+ * ERR_NOT_FOUND, ERR_PERMISSION_DENIED name the step. Pool. */
 must_check enum err_code pipeline_block_resolve(struct catalog *catalog, const struct settings *settings,
 						const struct principal *principal, const char *owner, json_t *servable,
 						struct err *err);

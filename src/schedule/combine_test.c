@@ -152,7 +152,8 @@ static void test_what_does_not_go_together(void **state)
 
 static void test_descriptions(void **state)
 {
-	const struct argument open = { .any_shape = true, .item = ITEM_NUMBER }, rows = { .dtype = DTYPE_FP32, .rank = 2, .shape = { -1, 4 } },
+	const struct argument open = { .any_shape = true, .item = ITEM_NUMBER },
+			      rows = { .dtype = DTYPE_FP32, .rank = 2, .shape = { -1, 4 } },
 			      fixed = { .dtype = DTYPE_FP64, .rank = 2, .shape = { 3, -1 } };
 	struct argument ret;
 	assert_int_equal(combine_describe(COMBINE_MEAN, 0, (const struct argument *[]){ &rows, &fixed }, 2, &ret, NULL), ERR_OK);

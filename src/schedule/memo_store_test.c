@@ -31,7 +31,8 @@ static void keep_in(const char *group, unsigned int number, size_t len, int64_t 
 	_cleanup_free_ uint8_t *data = xcalloc(1, len + 1);
 	if (len)
 		memcpy(data, &number, MIN(len, sizeof(number)));
-	struct tensor output = { .name = STR("y"), .dtype = DTYPE_UINT8, .rank = 1, .shape = { (int64_t)len }, .data = data, .len = len };
+	struct tensor output = { .name = STR("y"), .dtype = DTYPE_UINT8, .rank = 1, .shape = { (int64_t)len },
+				 .data = data, .len = len };
 	struct memo_answer *answer = memo_answer_create(&output, 1, cost_ns);
 	struct digest key = key_of(number);
 	memo_store_keep(store, &key, group, answer, now_ns);

@@ -57,7 +57,8 @@ static void on_followed(void *context, struct run *run)
 
 static void on_done(void *context, struct run *run)
 {
-	note("%s:%s%s ", (const char *)context, err_code_name(run->err.code), run->err.code == ERR_OK && run->outputs[0].len < 3 ? "?" : "");
+	bool wrong = run->err.code == ERR_OK && run->outputs[0].len < 3;
+	note("%s:%s%s ", (const char *)context, err_code_name(run->err.code), wrong ? "?" : "");
 	run_destroy(run);
 }
 
@@ -72,7 +73,8 @@ static int set_up(void **state)
 	servable.options.memo.on = true;
 	servable.options.memo.largest_bytes = 1000;
 	memo = memo_create(&(struct memo_parts){
-		.loop = loop, .settings = settings, .submit = submit, .give_up = give_up, .on_differs = on_differs, .on_followed = on_followed });
+		.loop = loop, .settings = settings, .submit = submit, .give_up = give_up, .on_differs = on_differs,
+		.on_followed = on_followed });
 	submitted_count = given_up = followed = 0;
 	refuse_with = ERR_OK;
 	trace[0] = '\0';
@@ -221,7 +223,8 @@ static void test_answers_of_a_private_servable_are_their_callers(void **state)
 {
 	struct err err = ERR_INIT;
 	access_list_done(&servable.access);
-	assert_int_equal(access_list_parse("ann", "{\"visible_to\":[\"public\"],\"run_by\":[\"user:bob\"]}", &servable.access, &err), ERR_OK);
+	static const char access[] = "{\"visible_to\":[\"public\"],\"run_by\":[\"user:bob\"]}";
+	assert_int_equal(access_list_parse("ann", access, &servable.access, &err), ERR_OK);
 	end(start_as("ann", "1", "ann"), "[1]");
 	struct run *bob = start_as("bob", "1", "bob");
 	start_as("ann", "1", "ann");
@@ -385,5 +388,6 @@ static void test_those_who_wait_at_the_end(void **state)
 TEST_MAIN(TEST(test_hit), TEST(test_off), TEST(test_errors_are_not_kept), TEST(test_join),
 	  TEST(test_answers_of_a_private_servable_are_their_callers), TEST(test_a_cancelled_leader_makes_the_next_lead),
 	  TEST(test_after_a_failure_each_runs_by_itself), TEST(test_giving_up), TEST(test_a_follower_keeps_its_deadline),
-	  TEST(test_lifetime), TEST(test_running_again_takes_little_of_the_time), TEST(test_a_hit_is_run_again_and_compared), TEST(test_reals_may_differ_by_the_tolerance),
+	  TEST(test_lifetime), TEST(test_running_again_takes_little_of_the_time), TEST(test_a_hit_is_run_again_and_compared),
+	  TEST(test_reals_may_differ_by_the_tolerance),
 	  TEST(test_those_who_wait_at_the_end))

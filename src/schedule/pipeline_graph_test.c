@@ -52,7 +52,8 @@ static void test_what_is_no_pipeline(void **state)
 		{ P(S("a", "\"input\"") "," S("a", "\"input\""), "\"a\""), "pipeline step 'a': there are two of this name" },
 		{ P(S("input", "\"input\""), "\"a\""),
 		  "pipeline step 1: its \"name\" must have 1 to 63 letters, digits, _ and -, and not be 'input'" },
-		{ P(S("a", "\"b\"") "," S("b", "\"a\""), "\"a\""), "pipeline step 'a': it needs its own output: steps must not go in a circle" },
+		{ P(S("a", "\"b\"") "," S("b", "\"a\""), "\"a\""),
+		  "pipeline step 'a': it needs its own output: steps must not go in a circle" },
 		{ P(S("a", "\"a\""), "\"a\""), "pipeline step 'a': it needs its own output: steps must not go in a circle" },
 		{ P(S("a", "\"input\"") "," S("b", "\"input\""), "\"a\""), "pipeline step 'b': nothing uses what it gives" },
 		{ P(S("a", "[\"input\"]"), "\"a\""),
@@ -62,7 +63,8 @@ static void test_what_is_no_pipeline(void **state)
 		{ P(S("a", "7"), "\"a\""),
 		  "pipeline step 'a': expected references under their names: {\"NAME\": \"STEP.OUTPUT\"}, or one alone" },
 		{ P("{\"name\":\"a\",\"inputs\":\"input\"}", "\"a\""), "pipeline step 'a': expected either \"servable\" or \"combine\"" },
-		{ P("{\"name\":\"a\",\"servable\":\"x\",\"inputs\":\"input\"}", "\"a\""), "pipeline step 'a': \"servable\" must be OWNER/NAME" },
+		{ P("{\"name\":\"a\",\"servable\":\"x\",\"inputs\":\"input\"}", "\"a\""),
+		  "pipeline step 'a': \"servable\" must be OWNER/NAME" },
 		{ P("{\"name\":\"a\",\"servable\":\"x/y\",\"version\":1.5,\"inputs\":\"input\"}", "\"a\""),
 		  "pipeline step 'a': \"version\" must be a number, an alias, \"latest\" or \"sha256:HEX\"" },
 		{ P(S("a", "\"input.\""), "\"a\""), "pipeline step 'a': 'input.' ends with a dot" },
@@ -108,7 +110,8 @@ static struct signature *signature(const char *input, const char *output)
 }
 
 /* Compares what follows, or the error, with `expect`. */
-static void check(const char *block, const char *const *const *types, const char *given_input, const char *given_output, const char *expect)
+static void check(const char *block, const char *const *const *types, const char *given_input,
+		  const char *given_output, const char *expect)
 {
 	struct pipeline *pipeline;
 	struct err err = ERR_INIT;
@@ -141,14 +144,20 @@ static void check(const char *block, const char *const *const *types, const char
 static void test_what_follows_from_the_steps(void **state)
 {
 	check(P(S("e", "\"input.image\"") "," S("f", "\"e\""), "{\"class\":\"f\"}"), T(encoder, forest), NULL, NULL,
-	      "{\"input\":{\"item_type\":{\"dtype\":\"FP32\",\"type\":\"number\"},\"name\":\"image\",\"shape\":[null,64,64,1],\"type\":\"ndarray\"},"
-	      "\"output\":{\"item_type\":{\"dtype\":\"INT64\",\"type\":\"number\"},\"name\":\"class\",\"shape\":[null],\"type\":\"ndarray\"}}");
+	      "{\"input\":{\"item_type\":{\"dtype\":\"FP32\",\"type\":\"number\"},\"name\":\"image\",\"shape\":"
+	      "[null,64,64,1],\"type\":\"ndarray\"},"
+	      "\"output\":{\"item_type\":{\"dtype\":\"INT64\",\"type\":\"number\"},\"name\":\"class\",\"shape\":"
+	      "[null],\"type\":\"ndarray\"}}");
 	check(P(S("t", "{\"a\":\"input.p\",\"b\":\"input.q\"}"), "{\"s\":\"t.sum\",\"q\":\"input.q\"}"), T(two), NULL, NULL,
-	      "{\"input\":{\"element_types\":[{\"name\":\"p\",\"type\":\"number\"},{\"name\":\"q\",\"type\":\"number\"}],\"type\":\"tuple\"},"
-	      "\"output\":{\"element_types\":[{\"name\":\"s\",\"type\":\"number\"},{\"name\":\"q\",\"type\":\"number\"}],\"type\":\"tuple\"}}");
+	      "{\"input\":{\"element_types\":[{\"name\":\"p\",\"type\":\"number\"},"
+	      "{\"name\":\"q\",\"type\":\"number\"}],\"type\":\"tuple\"},"
+	      "\"output\":{\"element_types\":[{\"name\":\"s\",\"type\":\"number\"},"
+	      "{\"name\":\"q\",\"type\":\"number\"}],\"type\":\"tuple\"}}");
 	check(P(S("e", "\"input\"") "," C("m", "stack", "[\"e\",\"e\"]"), "\"m\""), T(encoder), NULL, NULL,
-	      "{\"input\":{\"item_type\":{\"dtype\":\"FP32\",\"type\":\"number\"},\"name\":\"input\",\"shape\":[null,64,64,1],\"type\":\"ndarray\"},"
-	      "\"output\":{\"item_type\":{\"dtype\":\"FP32\",\"type\":\"number\"},\"name\":\"output\",\"shape\":[2,null,100],\"type\":\"ndarray\"}}");
+	      "{\"input\":{\"item_type\":{\"dtype\":\"FP32\",\"type\":\"number\"},\"name\":\"input\",\"shape\":"
+	      "[null,64,64,1],\"type\":\"ndarray\"},"
+	      "\"output\":{\"item_type\":{\"dtype\":\"FP32\",\"type\":\"number\"},\"name\":\"output\",\"shape\":"
+	      "[2,null,100],\"type\":\"ndarray\"}}");
 }
 
 static void test_what_does_not_fit(void **state)
@@ -178,7 +187,8 @@ static void test_what_does_not_fit(void **state)
 
 static void test_what_the_publisher_describes(void **state)
 {
-	static const char image[] = "{\"type\":\"ndarray\",\"name\":\"image\",\"shape\":[1,64,64,1],\"item_type\":{\"type\":\"number\",\"dtype\":\"FP32\"}}";
+	static const char image[] = "{\"type\":\"ndarray\",\"name\":\"image\",\"shape\":[1,64,64,1],"
+				    "\"item_type\":{\"type\":\"number\",\"dtype\":\"FP32\"}}";
 	check(P(S("e", "\"input\"") "," S("n", "\"e\""), "\"n\""), T(encoder, forest), image, ND("INT64", "[1]"),
 	      "{\"input\":{\"element_types\":[],\"type\":\"tuple\"},\"output\":{\"item_type\":{\"dtype\":\"INT64\",\"type\":\"number\"},"
 	      "\"name\":\"output\",\"shape\":[null],\"type\":\"ndarray\"}}");
@@ -192,5 +202,6 @@ static void test_what_the_publisher_describes(void **state)
 	      "pipeline: nothing uses its input 'b'");
 }
 
-TEST_MAIN(cmocka_unit_test(test_order), cmocka_unit_test(test_what_is_no_pipeline), cmocka_unit_test(test_what_follows_from_the_steps),
+TEST_MAIN(cmocka_unit_test(test_order), cmocka_unit_test(test_what_is_no_pipeline),
+	  cmocka_unit_test(test_what_follows_from_the_steps),
 	  cmocka_unit_test(test_what_does_not_fit), cmocka_unit_test(test_what_the_publisher_describes))

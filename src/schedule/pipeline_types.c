@@ -191,7 +191,8 @@ static enum err_code check_port_names(struct check *check, const struct pipeline
 			continue;
 		_cleanup_free_ char *what = name.len ? xasprintf("there is no input '" STR_FMT "'", STR_ARG(name)) :
 						       xstrdup("it does not say for which input");
-		return err_set(check->err, ERR_INVALID_ARGUMENT, "pipeline step '" STR_FMT "': %s; the inputs of " STR_FMT "/" STR_FMT " are: %s",
+		return err_set(check->err, ERR_INVALID_ARGUMENT, "pipeline step '" STR_FMT "': %s; the inputs of " STR_FMT "/" STR_FMT
+			       " are: %s",
 			       STR_ARG(step->name), what, STR_ARG(step->owner), STR_ARG(step->servable), names);
 	}
 	return ERR_OK;

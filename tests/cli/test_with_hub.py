@@ -84,7 +84,8 @@ def test_a_pipeline_from_its_file(admin, tmp_path):
     said = admin("publish", tmp_path / "pipeline.json", "--name", "twice", "--title", "Greets twice")
     assert "published admin/twice version 1" in said.stderr and "Pipeline, runs in pipeline" in said.stderr
     assert admin("run", "twice", '"you"').stdout == "hello hello you!?\n"
-    assert "takes    string" in admin("describe", "twice").stdout
+    text = admin("describe", "twice").stdout
+    assert "takes    string" in text and "  once         admin/greet@sha256:" in text and " of input\n" in text, text
     plan["steps"][0]["servable"] = "nobody"
     whole = {"datacite": {"titles": [{"title": "Whole"}]}, "dlhub": {"name": "whole"},
              "servable": {"type": "Pipeline", "shim": "hub.Pipeline", "pipeline": plan}}

@@ -90,6 +90,20 @@ def test_only_servables_that_ask_for_it_have_one(quiet_hub):
     assert run(quiet_hub, path, "a") == (first, "hit")
 
 
+def test_a_task_is_answered_from_memory_too(quiet_hub):
+    path = publish(quiet_hub, "later")
+    first, _ = run(quiet_hub, path, "a")
+    accepted = quiet_hub.post(path, json={"each": ["a", "b", "a"], "asynchronous": True})
+    assert accepted.status_code == 202, accepted.text
+    task = f"/api/v1/tasks/{accepted.json()['task_id']}"
+    state = {"status": "queued"}
+    while state["status"] in ("queued", "running"):
+        state = quiet_hub.get(f"{task}?wait_s=10").json()
+    assert state["status"] == "succeeded", state
+    result = quiet_hub.get(f"{task}/result").json()
+    assert len(result) == 3 and result[0] == result[2] and first in json.dumps(result), result
+
+
 def test_errors_are_not_kept(quiet_hub):
     path = publish(quiet_hub, "failing")
     first = quiet_hub.post(path, json={"data": "fail"})

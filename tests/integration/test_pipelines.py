@@ -197,6 +197,16 @@ def test_memo_of_each_step(lab):
         assert answer.json() == [[21]] and answer.headers.get("X-DLHub-Memo") == mark
 
 
+def test_a_pipeline_as_a_task(lab):
+    publish(lab, "later", [step("a", "admin/double"), step("b", "admin/inc", "a")], "b")
+    accepted = lab.post("/api/v1/servables/admin/later/run", json={"each": [[1], [2], [3]], "asynchronous": True})
+    assert accepted.status_code == 202, accepted.text
+    task = lab.wait_task(accepted.json()["task_id"])
+    assert task["status"] == "succeeded", task
+    result = lab.get(f"/api/v1/tasks/{accepted.json()['task_id']}/result").json()
+    assert [numpy.ravel(one).tolist() for one in result] == [[3], [5], [7]], result
+
+
 # --- versions ---
 
 def test_pinned_and_moving_versions(lab):
