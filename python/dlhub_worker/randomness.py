@@ -10,7 +10,7 @@ import secrets
 import sys
 import weakref
 
-TORCH_SEED = 67280421310721  # what torch's generator starts from when nobody has seeded it
+TORCH_SEED_BITS = 32  # torch draws one of 53 bits for itself; people and their programs take smaller ones
 NUMPY_BITS = 128  # that a SeedSequence of numpy draws for itself
 
 _seeded = weakref.WeakSet()  # the random.Random that somebody has seeded
@@ -70,5 +70,5 @@ def renew():
     for generator in _fresh_numpy:
         generator.state = type(generator)().state
     torch = sys.modules.get("torch")
-    if torch and torch.initial_seed() == TORCH_SEED:
+    if torch and torch.initial_seed() >> TORCH_SEED_BITS:
         torch.seed()

@@ -14,7 +14,7 @@ from frames import ERROR, READY, REFUSED, WorkerFailed, WorkerGone, Zygote
 from test_frameworks import models, sklearn_document  # noqa: F401
 from test_native import NativeWorker, floats
 from test_native import serve as serve_native  # noqa: F401
-from workers import function, in_environment, program
+from workers import PYTHON, function, in_environment, program
 
 TEXT = {"type": "string"}
 STRAIGHT = {"type": "python object"}
@@ -146,6 +146,17 @@ def f(x): return [random.random(), own.random(), float(np.random.rand()), float(
     answers = [run(one.fork()) for _ in range(2)]
     assert answers[0] == answers[1]
     assert answers[0][:2] == [0.6229016948897019] * 2 and answers[0][2] == answers[0][4] == pytest.approx(0.22199317)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed, same", [("", False), ("torch.manual_seed(5)", True)])
+def test_torch(zygote, seed, same):
+    if subprocess.run([PYTHON, "-c", "import torch"], capture_output=True).returncode:
+        pytest.skip("python3-torch is not installed")
+    one = zygote(f"import torch\n{seed}\ndef f(x): return float(torch.rand(1))")
+    assert one.kind == READY
+    numbers = {run(one.fork()) for _ in range(3)}
+    assert len(numbers) == (1 if same else 3)
 
 
 # ---- what cannot be forked ----
