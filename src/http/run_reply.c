@@ -300,9 +300,10 @@ static size_t weigh(const struct request *request)
 	for (size_t i = 0; i < run->output_count; i++) {
 		const struct tensor *tensor = &run->outputs[i];
 		bool copied = dtype_size(tensor->dtype) == 0 || tensor->dtype == DTYPE_BF16;
-		weight += tensor->dtype == DTYPE_JSON || tensor->dtype == DTYPE_FILE ? tensor->len / 8 :
-			  printed || copied					     ? tensor->len :
-										       0;
+		weight += tensor->dtype == DTYPE_JSON ? tensor->len / 2 : /* it is checked, then copied */
+			  tensor->dtype == DTYPE_FILE ? tensor->len / 8 :
+			  printed || copied	      ? tensor->len :
+							0;
 	}
 	return weight;
 }

@@ -156,6 +156,8 @@ bad:
 
 bool json_walk_literal(struct json_walk *walk, const char *literal)
 {
+	if (walk->at == walk->end || *walk->at != *literal)
+		return false; /* most values are none */
 	size_t len = strlen(literal);
 	if ((size_t)(walk->end - walk->at) < len || memcmp(walk->at, literal, len) != 0)
 		return false;

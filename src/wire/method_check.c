@@ -182,9 +182,19 @@ enum err_code method_check_outputs(const struct method *method, struct tensor *o
 		if (!bring(outputs, count, i, output->name))
 			return err_set(err, ERR_UNKNOWN, "the servable gave no output '" STR_FMT "'",
 				       STR_ARG(output->name));
-		if (outputs[i].dtype == DTYPE_JSON && check_output_json(output, &outputs[i], err) != ERR_OK)
+		if (outputs[i].dtype == DTYPE_JSON && outputs[i].len <= DOCUMENT_CHECK_BYTES &&
+		    check_output_json(output, &outputs[i], err) != ERR_OK)
 			return ERR_UNKNOWN;
 	}
+	return ERR_OK;
+}
+
+enum err_code method_check_documents(const struct method *method, const struct tensor *outputs, size_t count, struct err *err)
+{
+	for (size_t i = 0; i < MIN(count, method->output_count); i++)
+		if (outputs[i].dtype == DTYPE_JSON && outputs[i].len > DOCUMENT_CHECK_BYTES &&
+		    check_output_json(&method->outputs[i], &outputs[i], err) != ERR_OK)
+			return ERR_UNKNOWN;
 	return ERR_OK;
 }
 

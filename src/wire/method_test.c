@@ -1,4 +1,6 @@
 #include "base/test.h"
+
+#include "base/alloc.h"
 #include "wire/signature.h"
 
 static const char document[] = "{\"methods\":{\"run\":{\"input\":{\"type\":\"tuple\",\"element_types\":["
@@ -155,6 +157,21 @@ static void test_outputs(void **state)
 	assert_int_equal(method_check_outputs(run, outputs, 2, &err), ERR_UNKNOWN);
 	assert_string_equal(err_text(&err), "the servable gave no output 'b'");
 	err_done(&err);
+	/* What takes long to read is read later. */
+	char *text = xmalloc(DOCUMENT_CHECK_BYTES + 2);
+	memset(text, ' ', DOCUMENT_CHECK_BYTES + 2);
+	outputs[1].name = STR("b");
+	outputs[0].data = (uint8_t *)text;
+	outputs[0].len = DOCUMENT_CHECK_BYTES;
+	assert_int_equal(method_check_outputs(run, outputs, 2, NULL), ERR_UNKNOWN);
+	outputs[0].len++;
+	assert_int_equal(method_check_outputs(run, outputs, 2, NULL), ERR_OK);
+	assert_int_equal(method_check_documents(run, outputs, 2, &err), ERR_UNKNOWN);
+	assert_non_null(strstr(err_text(&err), "the servable's output 'a': not valid JSON at byte 16385"));
+	text[7] = '7';
+	assert_int_equal(method_check_documents(run, outputs, 2, NULL), ERR_OK);
+	err_done(&err);
+	free(text);
 }
 
 int main(void)

@@ -237,6 +237,9 @@ enum err_code oip_outputs_convert(struct arena *arena, const struct method *meth
 	if (count != method->output_count)
 		return err_set(err, ERR_FAILED_PRECONDITION, "the servable gave %zu outputs, but declares %zu", count,
 			       method->output_count);
+	enum err_code checked = method_check_documents(method, outputs, count, err);
+	if (checked != ERR_OK)
+		return checked;
 	for (size_t i = 0; i < count; i++) {
 		enum err_code code = oip_argument_encode(arena, &method->outputs[i], &outputs[i], err);
 		if (code != ERR_OK) {

@@ -125,6 +125,8 @@ enum err_code dlhub_output_write(struct buf *out, const struct method *method, c
 				 size_t count, bool wrap, struct err *err)
 {
 	enum err_code code = check_count(method, count, err);
+	if (code == ERR_OK)
+		code = method_check_documents(method, outputs, count, err);
 	if (code != ERR_OK)
 		return code;
 	bool list = method->tuple_output || count != 1 || (wrap && wants_list(&outputs[0]));
