@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 import time
 
 import pytest
@@ -224,6 +225,32 @@ def test_to_zero_and_back(start_hub):
     wait_for(lambda: worker_count(hub) == 0, what="the end of the idle worker")
     (after,) = ask(hub, "act", "x").json()  # held while one starts
     assert before != after
+
+
+# --- too much ---
+
+def test_overload_is_told_and_does_not_shut_others_out(start_hub):
+    """One caller asks for ten times what there is; another one's few runs are all answered, and quickly enough."""
+    hub = start_hub("--worker.replicas", "1", "--limits.queue_runs", "4")
+    assert ask(hub, "act", "sleep 0.02").status_code == 200
+    other = hub.user("other")
+    stop = threading.Event()
+
+    def ask_too_much():
+        replies = []
+        while not stop.is_set():
+            replies.append(ask(hub, "act", "sleep 0.02"))
+        return replies
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        greedy = [pool.submit(ask_too_much) for _ in range(12)]
+        wait_for(lambda: pending_runs(hub, "act") >= 4, what="a full queue")
+        modest = [hub.post("/api/v1/servables/admin/act/run", token=other, json={"data": "sleep 0.02"}) for _ in range(20)]
+        stop.set()
+        replies = [reply for one in greedy for reply in one.result()]
+    assert [reply.status_code for reply in modest] == [200] * 20
+    assert {reply.status_code for reply in replies} == {200, 429}
+    refused = [reply for reply in replies if reply.status_code == 429]
+    assert all(int(reply.headers["Retry-After"]) >= 1 and "limits.queue_runs" in reply.json()["error"] for reply in refused)
 
 
 # --- nobody waits any more ---
