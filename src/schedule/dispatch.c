@@ -245,11 +245,9 @@ static void isolate(struct replicas *set, struct batch *batch)
 
 static void count_batch(struct scheduler *scheduler, const struct batch *batch)
 {
-	const struct servable *servable = batch->servable;
-	if (!scheduler->statistics || !servable->number)
+	struct servable_statistics *record = scheduler_record(scheduler, batch->servable);
+	if (!record)
 		return;
-	struct servable_statistics *record =
-		statistics_of(scheduler->statistics, servable->full_name, servable->number_text);
 	int64_t rows = MAX(batch->rows, 1);
 	record->executions++;
 	record->inferences += (uint64_t)rows;

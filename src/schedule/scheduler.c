@@ -51,16 +51,22 @@ static void look_whether_drained(struct scheduler *scheduler)
 		timer_start(scheduler->drain_timer, 0, 0);
 }
 
-static struct servable_statistics *record_of(struct scheduler *scheduler, const struct servable *servable)
+struct servable_statistics *scheduler_record(struct scheduler *scheduler, const struct servable *servable)
 {
+	struct replicas *set = servable->replicas;
 	if (!scheduler->statistics || !servable->number) /* being tried before it is published */
 		return NULL;
-	return statistics_of(scheduler->statistics, servable->full_name, servable->number_text);
+	uint64_t epoch = statistics_epoch(scheduler->statistics);
+	if (!set->record || set->record_epoch != epoch || strcmp(set->record->version, servable->number_text) != 0) {
+		set->record = statistics_of(scheduler->statistics, servable->full_name, servable->number_text);
+		set->record_epoch = statistics_epoch(scheduler->statistics);
+	}
+	return set->record;
 }
 
 static void count_end(struct scheduler *scheduler, const struct run *run)
 {
-	struct servable_statistics *record = record_of(scheduler, run->servable);
+	struct servable_statistics *record = scheduler_record(scheduler, run->servable);
 	if (!record)
 		return;
 	int64_t now = loop_now_ns(scheduler->loop);
@@ -200,6 +206,7 @@ static void sweep_set(struct replicas *set, int64_t now)
 		if (!replica->stopping && replica->sent_count > 1 && silent_ns > HELD_UP_NS && replicas_have_help(set))
 			dispatch_relieve(replica, silent_ns > STUCK_NS, now);
 	}
+	set->record = NULL; /* looked up again: it is in use */
 	replicas_scale(set, now);
 	if (queue_count(set->queue))
 		dispatch_later(set); /* whoever could not start a worker tries again */
@@ -356,7 +363,7 @@ static enum err_code find_place(struct replicas *set, const struct run *run, str
 
 static void begin(struct scheduler *scheduler, struct replicas *set, struct run *run)
 {
-	struct servable_statistics *record = record_of(scheduler, run->servable);
+	struct servable_statistics *record = scheduler_record(scheduler, run->servable);
 	if (record)
 		record->pending++;
 	scheduler->run_count++;
@@ -370,7 +377,7 @@ static void begin(struct scheduler *scheduler, struct replicas *set, struct run 
 
 static enum err_code refuse_at_once(struct scheduler *scheduler, const struct run *run, enum err_code code)
 {
-	struct servable_statistics *record = record_of(scheduler, run->servable);
+	struct servable_statistics *record = scheduler_record(scheduler, run->servable);
 	if (record)
 		statistics_end(record, code, 0);
 	return code;

@@ -66,6 +66,8 @@ struct replicas {
 	bool retired;
 	char *ready; /* what the newest worker said when it had loaded */
 	struct timer *delay; /* made on first use */
+	struct servable_statistics *record; /* borrowed while it is of `record_epoch`; NULL: not looked up */
+	uint64_t record_epoch;
 	struct load_wait *loading; /* who waits for a worker to be ready */
 };
 
@@ -96,6 +98,9 @@ void link_remove(struct link *link); /* of none is fine */
 #define LINKED(link, type, member) CONTAINER_OF(link, type, member)
 
 /* --- completion: scheduler.c --- */
+
+/* What is counted of the version; NULL where nothing is. */
+struct servable_statistics *scheduler_record(struct scheduler *scheduler, const struct servable *servable);
 
 void run_finished(struct scheduler *scheduler, struct run *run);
 void run_failed(struct scheduler *scheduler, struct run *run, enum err_code code, const char *text, const char *hint);

@@ -8,11 +8,13 @@
 
 struct statistics {
 	struct cache *records; /* NAME@VERSION → struct servable_statistics */
+	uint64_t epoch;
 };
 
 static void drop_record(void *context, void *value)
 {
 	struct servable_statistics *record = value;
+	((struct statistics *)context)->epoch++;
 	free(record->name);
 	free(record);
 }
@@ -20,7 +22,7 @@ static void drop_record(void *context, void *value)
 struct statistics *statistics_create(size_t most)
 {
 	struct statistics *statistics = NEW(struct statistics);
-	statistics->records = cache_create(most, drop_record, NULL);
+	statistics->records = cache_create(most, drop_record, statistics);
 	return statistics;
 }
 
@@ -45,6 +47,11 @@ struct servable_statistics *statistics_of(struct statistics *statistics, const c
 		cache_put(statistics->records, key, record);
 	}
 	return record;
+}
+
+uint64_t statistics_epoch(const struct statistics *statistics)
+{
+	return statistics->epoch;
 }
 
 struct each {

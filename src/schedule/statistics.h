@@ -35,6 +35,9 @@ void statistics_destroy(struct statistics *statistics);
 /* The record of that version, made where there is none. Borrowed; stays as long as it is used (see above), so it is looked
  * up again for each run. */
 struct servable_statistics *statistics_of(struct statistics *statistics, const char *name, const char *version);
+/* Changes when a record gives way: until then what statistics_of() gave stays. Whoever keeps one looks it up now and then, or
+ * it is the longest unused one. */
+uint64_t statistics_epoch(const struct statistics *statistics);
 /* Calls `each` for every record; `name` NULL: all; `version` NULL: all of that name. */
 void statistics_each(struct statistics *statistics, const char *name, const char *version,
 		     void (*each)(void *context, const struct servable_statistics *record), void *context);

@@ -39,6 +39,12 @@ static void test_records(void **state)
 	assert_int_equal(all, 4);
 	assert_int_equal(of_name, 3);
 	assert_int_equal(of_version, 1);
+	uint64_t epoch = statistics_epoch(statistics);
+	for (int i = 0; i < 13; i++) /* fills it: nothing gives way yet */
+		statistics_of(statistics, "c/x", (char[]){ (char)('a' + i), '\0' });
+	assert_int_equal(statistics_epoch(statistics), epoch);
+	statistics_of(statistics, "d/x", "1");
+	assert_int_not_equal(statistics_epoch(statistics), epoch);
 	statistics_destroy(statistics);
 }
 
