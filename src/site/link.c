@@ -179,6 +179,8 @@ static size_t take_notes(struct link *link, struct iovec *ret_iov)
 {
 	size_t most = MIN(MESSAGE_BYTES, LINK_WINDOW_BYTES - MIN(link->under_way, LINK_WINDOW_BYTES));
 	size_t left = link->out.len - link->out_at, len = left <= most ? left : 0;
+	if (!left)
+		return 0;
 	uint8_t *start = (uint8_t *)link->out.data + link->out_at;
 	struct site_header header;
 	for (size_t next = 0; left > most && next <= most; next = len + sizeof(header) + header.length) {
