@@ -50,7 +50,7 @@ static void tell_outcome(struct held_run *held)
 		}
 		err_move(&run->err, &err);
 	}
-	_cleanup_free_ char *text = error_format(&run->err, run->metadata, run->run_ns, NULL, 0);
+	_cleanup_free_ char *text = error_format(&run->err, run->metadata, run->run_ns);
 	agent_note(agent, SITE_ERROR, worker->id, held->id, text);
 }
 
@@ -87,12 +87,12 @@ static void worker_forget(struct agent_worker *worker)
 }
 
 /* `runs` are those that it held, in its order; the hub gets them back. */
-static void worker_gone(struct agent_worker *worker, const struct err *why, const uint64_t *runs, size_t count)
+static void worker_gone(struct agent_worker *worker, const struct err *why, bool struck, const uint64_t *runs, size_t count)
 {
 	log_info("%s: worker gone: %s", worker->start.name, err_text(why));
 	worker->local = NULL;
 	free(worker->gone);
-	worker->gone = error_format(why, (struct str){ 0 }, 0, runs, count);
+	worker->gone = gone_format(why, struck, runs, count);
 	agent_note(worker->agent, SITE_GONE, worker->id, 0, worker->gone);
 }
 
@@ -135,7 +135,7 @@ static void on_gone(void *context, struct worker *local, struct batch **batches,
 		ids[i] = held->id;
 		run_forget(held);
 	}
-	worker_gone(worker, why, ids, count);
+	worker_gone(worker, why, local->struck, ids, count);
 }
 
 static const struct worker_events local_events = {
@@ -148,7 +148,7 @@ static void on_prepared(void *context, const char *directory, const char *enviro
 	struct agent *agent = worker->agent;
 	struct err why = ERR_INIT;
 	if (err->code != ERR_OK) {
-		worker_gone(worker, err, NULL, 0);
+		worker_gone(worker, err, false, NULL, 0);
 		return;
 	}
 	json_object_set_new(worker->start.load, "directory", json_string(directory));
@@ -167,7 +167,7 @@ static void on_prepared(void *context, const char *directory, const char *enviro
 	struct worker_events events = local_events;
 	events.context = worker;
 	if (agent->options.local->ops->start(agent->options.local, &spec, &events, &worker->local, &why) != ERR_OK)
-		worker_gone(worker, &why, NULL, 0);
+		worker_gone(worker, &why, false, NULL, 0);
 	err_done(&why);
 }
 
@@ -197,7 +197,7 @@ static enum err_code on_start(struct agent *agent, const struct site_header *hea
 	else if (signature_parse(json_object_get(start.load, "servable"), &signature, &why) == ERR_OK)
 		worker->servable = servable_of_signature(signature);
 	if (why.code != ERR_OK)
-		worker_gone(worker, &why, NULL, 0);
+		worker_gone(worker, &why, false, NULL, 0);
 	else
 		store_prepare(agent->store, worker->id, &worker->start, on_prepared, worker);
 	err_done(&why);
@@ -278,7 +278,7 @@ static void on_stop(struct agent *agent, struct agent_worker *worker, bool now)
 	}
 	store_forget(agent->store, worker->id);
 	err_set(&why, ERR_UNAVAILABLE, "was stopped");
-	worker_gone(worker, &why, NULL, 0);
+	worker_gone(worker, &why, false, NULL, 0);
 	err_done(&why);
 }
 

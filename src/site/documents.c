@@ -174,22 +174,32 @@ void start_done(struct site_start *start)
 
 /* --- errors --- */
 
-char *error_format(const struct err *error, struct str metadata, int64_t run_ns, const uint64_t *runs, size_t run_count)
+static json_t *pack_error(const struct err *error)
 {
 	json_t *json = json_pack("{s:s, s:s, s:s*}", "code", err_code_name(error->code), "message", err_text(error), "hint",
 				 err_hint(error));
 	if (!json) /* its words are not UTF-8 */
 		json = json_pack("{s:s, s:s}", "code", err_code_name(error->code), "message", "(its text cannot be read)");
+	return json;
+}
+
+char *error_format(const struct err *error, struct str metadata, int64_t run_ns)
+{
+	json_t *json = pack_error(error);
 	if (metadata.len)
 		json_object_set_new(json, "metadata", json_loadb(metadata.data, metadata.len, 0, NULL));
 	if (run_ns)
 		json_object_set_new(json, "run_ns", json_integer(run_ns));
-	if (runs) {
-		json_t *list = json_array();
-		for (size_t i = 0; i < run_count; i++)
-			json_array_append_new(list, json_integer((json_int_t)runs[i]));
-		json_object_set_new(json, "runs", list);
-	}
+	return take_text(json);
+}
+
+char *gone_format(const struct err *error, bool struck, const uint64_t *runs, size_t count)
+{
+	json_t *json = pack_error(error), *list = json_array();
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, json_integer((json_int_t)runs[i]));
+	json_object_set_new(json, "runs", list);
+	json_object_set_new(json, "struck", json_boolean(struck));
 	return take_text(json);
 }
 

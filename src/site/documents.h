@@ -50,9 +50,11 @@ char *start_format(const struct worker_spec *spec);
 must_check enum err_code start_parse(struct str text, struct site_start *ret, struct err *err);
 void start_done(struct site_start *start);
 
-/* {"code", "message", "hint"?, "metadata"?, "run_ns"?, "runs"?}: ERROR, GONE and REFUSE. `metadata` is JSON text or
- * empty; `runs` may be NULL. */
-char *error_format(const struct err *error, struct str metadata, int64_t run_ns, const uint64_t *runs, size_t run_count);
+/* {"code", "message", "hint"?, "metadata"?, "run_ns"?}: ERROR and REFUSE. `metadata` is JSON text or empty. Returned
+ * owned. */
+char *error_format(const struct err *error, struct str metadata, int64_t run_ns);
+/* GONE: that with "runs", which the worker held, in its order, and "struck" (executor.h). Returned owned. */
+char *gone_format(const struct err *error, bool struck, const uint64_t *runs, size_t count);
 /* The document into *ret (owned), the error into `error`, which is set whatever it says. ERR_INVALID_ARGUMENT: no error
  * can be read. */
 must_check enum err_code error_parse(struct str text, json_t **ret, struct err *error, struct err *err);

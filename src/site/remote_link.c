@@ -89,8 +89,10 @@ static enum err_code on_gone(struct remote *remote, const struct site_header *he
 	_cleanup_json_ json_t *json = NULL;
 	enum err_code code = error_parse(text, &json, &why, err);
 	remote_note(remote, SITE_ACK, header->worker, 0, 0, NULL);
-	if (code == ERR_OK && worker)
+	if (code == ERR_OK && worker) {
+		worker->worker.struck = json_is_true(json_object_get(json, "struck"));
 		remote_worker_gone(worker, json_object_get(json, "runs"), &why);
+	}
 	err_done(&why);
 	return code;
 }

@@ -61,7 +61,7 @@ static bool send_to(void *context, uint32_t peer, const struct iovec *parts, siz
 
 static void refuse(struct sites *sites, uint32_t peer, const struct err *why)
 {
-	_cleanup_free_ char *text = error_format(why, (struct str){ 0 }, 0, NULL, 0);
+	_cleanup_free_ char *text = error_format(why, (struct str){ 0 }, 0);
 	struct site_header header = { .length = strlen(text), .type = SITE_REFUSE };
 	struct iovec parts[] = { { &header, sizeof(header) }, { text, strlen(text) } };
 	(void)zsocket_send(sites->zsocket, peer, parts, ARRAY_SIZE(parts));

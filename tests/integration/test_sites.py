@@ -3,6 +3,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ SERVABLE = {"type": "Python static method", "shim": "python.PythonStaticMethodSe
                                 "method_details": {"module": "actor", "method_name": "act"}}}}
 CODE = '''
 import os, time
+from dlhub_worker import cancelled, progress
 
 waits = 0
 
@@ -28,6 +30,11 @@ def act(what: str) -> str:
         return str(os.getpid())
     if what == "waits":
         return str(waits)
+    if what == "steps":
+        progress(0.5, "half way", {"so": "far"})
+        while not cancelled():
+            time.sleep(0.01)
+        return "stopped"
     if what == "raise":
         raise ValueError("seven")
     if what == "exit":
@@ -240,6 +247,37 @@ def test_many_runs_at_once(actor):
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         words = [f"word{i}" for i in range(400)]
         assert [answer.json() for answer in pool.map(actor, words)] == [[word] for word in words]
+
+
+def test_progress_comes_and_a_cancellation_goes(remote_hub, actor):
+    pid = actor("pid").json()
+    task = remote_hub.post("/api/v1/servables/admin/actor/run", json={"data": "steps", "asynchronous": True}).json()["task_id"]
+    look = lambda: remote_hub.get(f"/api/v1/tasks/{task}").json()
+    wait_for(lambda: look().get("text") == "half way", what="the progress")
+    assert look()["progress"] == 0.5
+    assert remote_hub.request("DELETE", f"/api/v1/tasks/{task}").status_code in (200, 202, 204)
+    wait_for(lambda: remote_hub.site.state()["runs"] == 0, what="the end of the run")
+    assert actor("pid").json() == pid  # it heeded: nobody had to end it
+
+
+def test_batches_are_joined_and_split(remote_hub):
+    code = ("import time\nimport numpy as np\n\ndef roots(x):\n    time.sleep(0.05)\n    return np.sqrt(x)\n")
+    rows = {"type": "ndarray", "shape": [None, 1], "item_type": {"type": "float", "dtype": "FP64"}}
+    servable = {"type": "Python static method", "shim": "python.PythonStaticMethodServable",
+                "methods": {"run": {"input": rows, "output": rows, "method_details": {"module": "roots", "method_name": "roots"}}}}
+    task = remote_hub.publish({**document("roots", dependencies={"python": {"numpy": "1.26.4"}},
+                                          serving={"batch": {"max": 16}}), "servable": servable,
+                               "golden": {"request": {"data": [[4.0]]}}}, code, "roots.py")
+    assert task["status"] == "succeeded", (task, remote_hub.site.log_text())
+
+    def root(number):
+        answer = remote_hub.post("/api/v1/servables/admin/roots/run", json={"data": [[number * number]]},
+                                 headers={"X-DLHub-Timing": "1"})
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == [[[float(number)]]]
+        return int(re.search(r"rows=(\d+)", answer.headers["Server-Timing"]).group(1))
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert max(pool.map(root, range(64))) > 1
 
 
 def test_an_environment_is_built_at_the_site(remote_hub):
