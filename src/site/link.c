@@ -7,6 +7,8 @@
 #define MESSAGE_BYTES (512u << 10) /* of one message, a part besides */
 #define TURN_BYTES (1u << 20)	   /* sent in one turn of the loop */
 #define CONTROL_BYTES (256u << 10) /* of notes that wait for nothing; HELLO and WELCOME are the longest */
+#define CREDIT_BYTES (LINK_WINDOW_BYTES / 16) /* that are taken before credit is given */
+#define PIECES_BYTES (LINK_WINDOW_BYTES / 4)  /* under way, above which artifacts wait: what runs comes first */
 #define RTT_SAMPLES 8
 #define SEGMENTS_MAX 32 /* pieces of memory that one part is put together of */
 
@@ -75,14 +77,16 @@ static void way_free(struct way_out *way)
 	free(way);
 }
 
-static struct way_out *way_add(struct link *link)
+/* Artifacts come last. */
+static struct way_out *way_add(struct link *link, enum site_note type)
 {
 	struct way_out *way = NEW(struct way_out);
 	way->id = ++link->last_way;
 	buf_init(&way->head, (size_t)FRAME_LENGTH_MAX * 2);
 	struct way_out **at = &link->ways;
-	while (*at)
+	while (*at && ((*at)->sent || type == SITE_PIECE || (*at)->note.type != SITE_PIECE))
 		at = &(*at)->next;
+	way->next = *at;
 	*at = way;
 	mark_dirty(link);
 	return way;
@@ -97,7 +101,7 @@ static void way_begin(struct way_out *way)
 enum err_code link_send(struct link *link, const struct site_header *header, const void *body, struct err *err)
 {
 	if (header->length > SITE_NOTE_BYTES) {
-		struct way_out *way = way_add(link);
+		struct way_out *way = way_add(link, header->type);
 		if (!site_encode(&way->head, header, body))
 			abort(); /* SITE_TEXT_BYTES is far below its ceiling */
 		way_begin(way);
@@ -136,7 +140,7 @@ enum err_code link_send_run(struct link *link, const struct site_header *header,
 		buf_done(&head);
 		return code;
 	}
-	struct way_out *way = way_add(link);
+	struct way_out *way = way_add(link, header->type);
 	way->head = head;
 	way->segments = xcalloc(count + 1, sizeof(*way->segments));
 	way_begin(way);
@@ -226,11 +230,23 @@ static size_t take_part(const struct way_out *way, struct iovec *iov, size_t *co
 	return at - way->sent;
 }
 
-/* The first way has sent a part: it ends, or others come first. */
-static void turn_ways(struct link *link)
+/* Whose turn it is to send a part, with so many bytes under way besides; NULL: nobody's. */
+static struct way_out *choose_way(const struct link *link, size_t besides)
 {
-	struct way_out *way = link->ways;
-	link->ways = way->next;
+	size_t used = link->under_way + besides + sizeof(struct site_header) + sizeof(struct site_part) + SITE_PART_BYTES, open = 0;
+	for (struct way_out *way = link->ways; way && open < LINK_WAYS_MAX; way = way->next, open++)
+		if (used <= (way->note.type == SITE_PIECE ? PIECES_BYTES : LINK_WINDOW_BYTES))
+			return way;
+	return NULL;
+}
+
+/* That way has sent a part: it ends, or others come first. */
+static void turn_ways(struct link *link, struct way_out *way)
+{
+	struct way_out **before = &link->ways;
+	while (*before != way)
+		before = &(*before)->next;
+	*before = way->next;
 	if (way->sent == way->total) {
 		way_free(way);
 		return;
@@ -251,7 +267,7 @@ static size_t send_message(struct link *link)
 		struct site_part part;
 	} lead;
 	size_t count = 0, part_len = 0;
-	if (link->taken >= LINK_WINDOW_BYTES / 4 &&
+	if (link->taken >= CREDIT_BYTES &&
 	    site_encode(&link->control, &(struct site_header){ .type = SITE_CREDIT, .id = link->taken }, NULL))
 		link->taken = 0;
 	if (link->control.len)
@@ -259,8 +275,8 @@ static size_t send_message(struct link *link)
 	size_t notes = take_notes(link, &iov[count]);
 	count += notes > 0;
 	bool any_left = notes < link->out.len - link->out_at;
-	if (link->ways && !any_left && link->under_way + notes + sizeof(lead) + SITE_PART_BYTES <= LINK_WINDOW_BYTES) {
-		struct way_out *way = link->ways;
+	struct way_out *way = any_left ? NULL : choose_way(link, notes);
+	if (way) {
 		size_t lead_at = count++;
 		part_len = take_part(way, iov, &count);
 		iov[lead_at] = (struct iovec){ &lead, sizeof(lead) };
@@ -282,9 +298,9 @@ static size_t send_message(struct link *link)
 		link->out_at = 0;
 	}
 	link->under_way += data;
-	if (part_len) {
-		link->ways->sent += part_len;
-		turn_ways(link);
+	if (way) {
+		way->sent += part_len;
+		turn_ways(link, way);
 	}
 	return all;
 }
@@ -442,7 +458,7 @@ enum err_code link_receive(struct link *link, const uint8_t *data, size_t len, s
 		data += used;
 		len -= used;
 	}
-	if (link->taken >= LINK_WINDOW_BYTES / 4)
+	if (link->taken >= CREDIT_BYTES)
 		mark_dirty(link); /* gives credit */
 	return whole < 0 ? broke(err, "a message that is no row of notes") : ERR_OK;
 }

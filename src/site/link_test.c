@@ -241,6 +241,28 @@ static void test_nothing_goes_without_credit(void **state)
 	free(data);
 }
 
+static void test_artifacts_come_last(void **state)
+{
+	size_t len = sizeof(struct site_piece) + SITE_FETCH_BYTES, run_len = 1u << 20, at = 0;
+	uint8_t *body = xcalloc(1, len), *data = xcalloc(1, run_len);
+	struct site_header header = { .type = SITE_PIECE, .length = len };
+	site.deaf = true;
+	for (header.id = 100; header.id < 140; header.id++)
+		assert_int_equal(link_send(hub.link, &header, body, NULL), ERR_OK);
+	turns(20);
+	assert_true(site.queued_bytes <= LINK_WINDOW_BYTES / 4);
+	send_run(&hub, 7, &run_len, &data, 1);
+	turns(20);
+	site.deaf = false;
+	deliver(&site);
+	run_until(41);
+	while (site.ids[at] != 7)
+		at++;
+	assert_true(at < 10);
+	free(body);
+	free(data);
+}
+
 static void test_a_long_note_is_taken_back(void **state)
 {
 	size_t len = 20u << 20;
@@ -301,5 +323,5 @@ static void test_what_breaks_the_protocol(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 TEST_MAIN(T(test_notes_of_a_turn_go_in_one_message), T(test_long_notes_arrive_whole_and_let_short_ones_pass),
-	  T(test_several_long_notes), T(test_nothing_goes_without_credit), T(test_a_long_note_is_taken_back),
+	  T(test_several_long_notes), T(test_nothing_goes_without_credit), T(test_artifacts_come_last), T(test_a_long_note_is_taken_back),
 	  T(test_what_breaks_the_protocol))

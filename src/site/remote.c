@@ -53,6 +53,7 @@ static void release(struct remote_worker *worker)
 
 static void remote_free(struct remote *remote)
 {
+	remote_drop_fetches(remote);
 	free(remote->workers);
 	free(remote);
 }
@@ -289,6 +290,7 @@ struct remote *remote_create(const struct remote_options *options)
 	remote->options = *options;
 	remote->options.name = remote->name;
 	str_copy(remote->name, sizeof(remote->name), options->name);
+	remote->last_fetch = &remote->fetches;
 	remote->silence_ns = settings_int(options->settings, SETTING_SITES_SILENCE_MS) * 1000000;
 	remote->grace_ns = settings_int(options->settings, SETTING_SITES_GRACE_S) * 1000000000;
 	return remote;

@@ -33,6 +33,8 @@ struct remote {
 	struct remote_worker **workers; /* by the low bits of their ids, minus 1 */
 	size_t places, worker_count;
 	uint32_t generation; /* the high bits of the next worker's id */
+	struct fetch *fetches, **last_fetch; /* that wait for their turn on the pool */
+	size_t fetch_count, fetches_at_work;
 	size_t pins;	     /* work elsewhere that comes back to it */
 	bool dying;
 };
@@ -54,5 +56,7 @@ void remote_set_away(struct remote *remote, bool away);
 void remote_unpin(struct remote *remote);
 
 /* --- remote_link.c --- */
+/* What the site asked for over a connection that is over. */
+void remote_drop_fetches(struct remote *remote);
 /* Sends a note where there is a connection; too much that waits is the end of the connection. */
 void remote_note(struct remote *remote, enum site_note type, uint32_t worker, uint64_t id, unsigned int flags, const char *text);

@@ -4,6 +4,9 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
+#define FETCHES_AT_WORK 8    /* pieces that are read for one site at once */
+#define FETCHES_MAX 65536u /* that wait for that */
+
 /* --- notes out --- */
 
 void remote_note(struct remote *remote, enum site_note type, uint32_t worker, uint64_t id, unsigned int flags, const char *text)
@@ -105,51 +108,94 @@ static void on_progress(struct remote *remote, const struct site_header *header,
 		worker->events.on_progress(worker->events.context, &worker->worker, slot->batch, json);
 }
 
-/* A piece that the pool has read, for whichever connection asked. */
+/* --- artifacts --- */
+
+/* A piece that the site asked for. */
 struct fetch {
+	struct fetch *next;
 	struct remote *remote;
-	uint64_t session;
+	uint64_t session; /* the connection that asked */
 	uint32_t worker;
+	uint8_t digest[SITE_DIGEST_BYTES];
+	uint64_t offset;
 };
+
+void remote_drop_fetches(struct remote *remote)
+{
+	for (struct fetch *next; remote->fetches; remote->fetches = next) {
+		next = remote->fetches->next;
+		free(remote->fetches);
+	}
+	remote->last_fetch = &remote->fetches;
+	remote->fetch_count = 0;
+}
+
+static void send_piece(const struct fetch *fetch, const struct site_piece *piece, const uint8_t *data, size_t len,
+		       const struct err *err)
+{
+	struct remote *remote = fetch->remote;
+	bool there = err->code == ERR_OK;
+	_cleanup_free_ uint8_t *body = xmalloc(sizeof(*piece) + len);
+	memcpy(body, piece, sizeof(*piece));
+	if (there && len)
+		memcpy(body + sizeof(*piece), data, len);
+	if (!there)
+		log_warning("site %s: an artifact cannot be given: %s", remote->name, err_text(err));
+	struct site_header header = { .length = sizeof(*piece) + (there ? len : 0), .id = fetch->offset, .worker = fetch->worker,
+				      .type = there ? SITE_PIECE : SITE_ABSENT };
+	if (link_send(remote->link, &header, body, NULL) != ERR_OK)
+		remote->broken = true;
+}
+
+static void fetch_more(struct remote *remote);
 
 static void on_piece(void *context, const struct site_piece *piece, uint64_t offset, const uint8_t *data, size_t len,
 		     const struct err *err)
 {
 	struct fetch *fetch = context;
 	struct remote *remote = fetch->remote;
-	if (remote->link && remote->session == fetch->session) {
-		struct {
-			struct site_piece piece;
-			uint8_t data[SITE_FETCH_BYTES];
-		} *body = xmalloc(sizeof(*body));
-		bool there = err->code == ERR_OK;
-		body->piece = *piece;
-		if (there && len)
-			memcpy(body->data, data, len);
-		if (!there)
-			log_warning("site %s: an artifact cannot be given: %s", remote->name, err_text(err));
-		struct site_header header = { .length = sizeof(body->piece) + (there ? len : 0), .id = offset,
-					      .worker = fetch->worker, .type = there ? SITE_PIECE : SITE_ABSENT };
-		if (link_send(remote->link, &header, body, NULL) != ERR_OK)
-			remote->broken = true;
-		free(body);
-	}
-	remote_unpin(remote);
+	if (remote->link && remote->session == fetch->session)
+		send_piece(fetch, piece, data, len, err);
 	free(fetch);
+	remote->fetches_at_work--;
+	if (!remote->dying)
+		fetch_more(remote);
+	remote_unpin(remote);
+}
+
+/* Few at once, so that a site does not fill the pool. Where others have filled it, the next tick tries again. */
+static void fetch_more(struct remote *remote)
+{
+	while (remote->fetches && remote->fetches_at_work < FETCHES_AT_WORK) {
+		struct fetch *fetch = remote->fetches;
+		struct remote_worker *worker = remote_worker_find(remote, fetch->worker);
+		if (worker &&
+		    !artifacts_read(remote->options.artifacts, worker->digest, fetch->digest, fetch->offset, on_piece, fetch))
+			return;
+		remote->fetches = fetch->next;
+		if (!remote->fetches)
+			remote->last_fetch = &remote->fetches;
+		remote->fetch_count--;
+		if (worker) {
+			remote->fetches_at_work++;
+			remote->pins++;
+		} else {
+			free(fetch); /* it was stopped meanwhile */
+		}
+	}
 }
 
 static enum err_code on_fetch(struct remote *remote, const struct site_header *header, const uint8_t *digest, struct err *err)
 {
-	struct remote_worker *worker = remote_worker_find(remote, header->worker);
-	if (!worker)
-		return ERR_OK; /* it was stopped meanwhile; so will be the asking */
+	if (remote->fetch_count == FETCHES_MAX)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "asks for more than %u pieces at once", FETCHES_MAX);
 	struct fetch *fetch = NEW(struct fetch);
-	*fetch = (struct fetch){ remote, remote->session, header->worker };
-	if (!artifacts_read(remote->options.artifacts, worker->digest, digest, header->id, on_piece, fetch)) {
-		free(fetch);
-		return err_set(err, ERR_RESOURCE_EXHAUSTED, "asks for more at once than can be read");
-	}
-	remote->pins++;
+	*fetch = (struct fetch){ .remote = remote, .session = remote->session, .worker = header->worker, .offset = header->id };
+	memcpy(fetch->digest, digest, sizeof(fetch->digest));
+	*remote->last_fetch = fetch;
+	remote->last_fetch = &fetch->next;
+	remote->fetch_count++;
+	fetch_more(remote);
 	return ERR_OK;
 }
 
@@ -281,6 +327,7 @@ static void disconnect(struct remote *remote)
 {
 	link_destroy(remote->link);
 	remote->link = NULL;
+	remote_drop_fetches(remote);
 	remote->broken = false;
 	remote->lost_ns = remote->worker_count ? loop_now_ns(remote->options.loop) : 0;
 	remote_set_away(remote, true);
@@ -344,6 +391,7 @@ enum remote_change remote_tick(struct remote *remote)
 	if (remote->link) {
 		if (!remote->broken && !link_is_gone(remote->link) && now - link_heard_ns(remote->link) < remote->silence_ns) {
 			link_ping(remote->link);
+			fetch_more(remote);
 			remote_set_away(remote, false); /* the round trip may have changed */
 			return REMOTE_SAME;
 		}

@@ -15,7 +15,7 @@
 #define SITE_NOTE_BYTES (128u << 10)	/* a longer note travels in PARTs */
 #define SITE_TEXT_BYTES (16u << 20)	/* of a note that is JSON */
 #define SITE_DIGEST_BYTES 32u		/* SHA-256 */
-#define SITE_FETCH_BYTES (120u << 10)	/* of an artifact that one PIECE carries at most */
+#define SITE_FETCH_BYTES (240u << 10)	/* of an artifact that one PIECE carries at most */
 
 enum site_note {
 	SITE_HELLO = 1, /* site, first. JSON: versions, instance, hardware, what it still holds */

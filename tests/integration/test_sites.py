@@ -421,11 +421,10 @@ def test_what_waits_too_long_runs_elsewhere(own_hub):
     site = add_site(own_hub, wire=True)
     act = publish_actor(own_hub)
     once = publish_actor(own_hub, "once", idempotent=False)
+    other = add_site(own_hub, "elsewhere")
     runs = [begin(act, "wait:4"), begin(once, "wait:4")]
     wait_for(lambda: site.state()["runs"] == 2, what="the runs to begin")
     site.wire.cut("to hub", "to site")
-    site.wait_state("out of reach")
-    other = add_site(own_hub, "elsewhere")
     assert runs[0].result().json() == ["wait:4"], runs[0].result().text
     assert runs[1].result().status_code == 503 and "is lost" in runs[1].result().json()["error"], runs[1].result().text
     assert other.state()["workers"] == 1
