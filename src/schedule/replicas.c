@@ -6,7 +6,8 @@
 
 #define READY_BYTES 65536 /* longer READY documents are not kept */
 #define FAILED_START_NS 2000000000ll /* how long a version that could not be loaded is not tried again */
-#define WAIT_WORTH_A_WORKER_NS 50000000ll /* what is expected to wait longer has another worker started, however long that takes */
+/* What is expected to wait longer has another worker started, however long that takes. */
+#define WAIT_WORTH_A_WORKER_NS 50000000ll
 #define LONG_IDLE_NS 5000000000ll
 #define WAIT_LEAST_NS 1000000ll
 

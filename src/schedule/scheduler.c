@@ -202,8 +202,10 @@ static void sweep_set(struct replicas *set, int64_t now)
 			sweep_replica(replica, now);
 		if (!replica->stopping)
 			sweep_cancelled(replica, now);
-		int64_t silent_ns = now - replica->progress_ns;
-		if (!replica->stopping && replica->sent_count > 1 && silent_ns > HELD_UP_NS && replicas_have_help(set))
+		/* Where the way is long, an answer takes that much longer. */
+		int64_t silent_ns = now - replica->progress_ns - 2 * replica->worker->window_ns;
+		if (!replica->stopping && !replica->worker->away && replica->sent_count > 1 && silent_ns > HELD_UP_NS &&
+		    replicas_have_help(set))
 			dispatch_relieve(replica, silent_ns > STUCK_NS, now);
 	}
 	set->record = NULL; /* looked up again: it is in use */

@@ -594,7 +594,8 @@ static void test_progress(void **state)
 	struct test_worker *worker = warm(SLOW_NS);
 	start("a", 1)->on_progress = on_progress;
 	turn();
-	worker->events.on_progress(worker->events.context, &worker->worker, worker->held[0], STR("{\"partial\":1,\"progress\":0.5}"));
+	worker->events.on_progress(worker->events.context, &worker->worker, worker->held[0],
+				   STR("{\"partial\":1,\"progress\":0.5}"));
 	assert_string_equal(ended, "a:{\"partial\":1,\"progress\":0.5} ");
 	test_answer(worker, SLOW_NS);
 	turn();
@@ -602,7 +603,8 @@ static void test_progress(void **state)
 	start("a", 1)->on_progress = on_progress;
 	start("b", 1)->on_progress = on_progress;
 	turn();
-	worker->events.on_progress(worker->events.context, &worker->worker, worker->held[0], STR("{\"partial\":1,\"progress\":0.5}"));
+	worker->events.on_progress(worker->events.context, &worker->worker, worker->held[0],
+				   STR("{\"partial\":1,\"progress\":0.5}"));
 	assert_string_equal(ended, "a:{\"progress\":0.5} b:{\"progress\":0.5} "); /* a part of both is nobody's */
 }
 
@@ -859,11 +861,12 @@ static void test_the_end_answers_everyone(void **state)
 TEST_MAIN(TEST(test_what_comes_in_one_turn_is_joined), TEST(test_a_batch_grows_while_the_worker_is_busy),
 	  TEST(test_fast_ones_are_given_ahead), TEST(test_the_largest_batch), TEST(test_what_differs_waits),
 	  TEST(test_preferred_sizes), TEST(test_the_publishers_delay), TEST(test_idle_workers_share_what_is_slow),
-	  TEST(test_what_was_given_ahead_does_not_wait_behind_a_slow_one),
-	  TEST(test_a_batch_that_fails_is_run_one_by_one), TEST(test_a_servable_that_takes_no_batches_gets_none),
-	  TEST(test_a_worker_that_dies_with_a_batch), TEST(test_a_worker_killed_from_outside), TEST(test_a_suspect_has_its_worker_alone), TEST(test_a_lost_site),
+	  TEST(test_what_was_given_ahead_does_not_wait_behind_a_slow_one), TEST(test_a_batch_that_fails_is_run_one_by_one),
+	  TEST(test_a_servable_that_takes_no_batches_gets_none), TEST(test_a_worker_that_dies_with_a_batch),
+	  TEST(test_a_worker_killed_from_outside), TEST(test_a_suspect_has_its_worker_alone), TEST(test_a_lost_site),
 	  TEST(test_what_cannot_be_sent_together), TEST(test_a_worker_that_does_not_load),
-	  TEST(test_one_deadline_inside_a_batch), TEST(test_a_late_batch_ends_its_worker), TEST(test_a_deadline_in_the_queue),
-	  TEST(test_giving_up), TEST(test_a_worker_that_does_not_heed), TEST(test_progress), TEST(test_scaling_up_and_down),
-	  TEST(test_to_zero), TEST(test_the_least), TEST(test_waits_for_a_load), TEST(test_a_place_under_worker_max), TEST(test_who_has_many_makes_room),
+	  TEST(test_one_deadline_inside_a_batch), TEST(test_a_late_batch_ends_its_worker),
+	  TEST(test_a_deadline_in_the_queue), TEST(test_giving_up), TEST(test_a_worker_that_does_not_heed),
+	  TEST(test_progress), TEST(test_scaling_up_and_down), TEST(test_to_zero), TEST(test_the_least),
+	  TEST(test_waits_for_a_load), TEST(test_a_place_under_worker_max), TEST(test_who_has_many_makes_room),
 	  TEST(test_a_full_queue), TEST(test_whose_priority), TEST(test_draining), TEST(test_the_end_answers_everyone))
