@@ -127,6 +127,11 @@ static void on_method(struct call *call, struct str value)
 	call->is_post = str_eq(value, STR("POST"));
 }
 
+static void on_cache_control(struct call *call, struct str value)
+{
+	call->wants_run |= memmem(value.data, value.len, "no-cache", 8) != NULL;
+}
+
 static void on_trace(struct call *call, struct str value)
 {
 	if (value.len >= sizeof(call->trace))
@@ -148,6 +153,7 @@ void call_on_header(struct call *call, nghttp2_rcbuf *name, nghttp2_rcbuf *value
 		{ { "grpc-encoding", 13 }, on_encoding },
 		{ { "grpc-accept-encoding", 20 }, on_accept_encoding },
 		{ { "traceparent", 11 }, on_trace },
+		{ { "cache-control", 13 }, on_cache_control },
 	};
 	nghttp2_vec key = nghttp2_rcbuf_get_buf(name), content = nghttp2_rcbuf_get_buf(value);
 	struct str text = { (const char *)key.base, key.len };

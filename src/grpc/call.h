@@ -36,6 +36,7 @@ struct call {
 	size_t header_bytes;
 	nghttp2_rcbuf *authorization;
 	bool is_post, is_grpc;
+	bool wants_run;	       /* cache-control: no-cache */
 	bool headed;	       /* all of it has come */
 	enum coding coding;    /* of the messages that come */
 	enum coding accepts;   /* the best that may go back */

@@ -142,8 +142,10 @@ static enum err_code encode(struct infer *infer, struct inference_pieces *ret, s
 		code = pick_outputs(run, &outputs, &count, err);
 	if (code != ERR_OK)
 		return code;
+	bool kept = run->memo == MEMO_HIT || run->memo == MEMO_JOINED;
+	struct str memo = kept ? str_of(memo_state_name(run->memo)) : (struct str){ 0 };
 	return inference_write(&run->arena, is_stream(infer->call), str_of(run->servable->full_name),
-			       str_of(run->servable->number_text), run->request.id, outputs, count, ret, err);
+			       str_of(run->servable->number_text), run->request.id, memo, outputs, count, ret, err);
 }
 
 static void report(struct infer *infer, const struct err *err)
@@ -236,6 +238,7 @@ static void submit(struct infer *infer)
 	run->principal = principal_ref(call->principal);
 	run->deadline_ns = deadline_of(infer);
 	run->priority = (int)MIN(run->request.priority, (int64_t)PRIORITY_LEVELS);
+	run->bypass_memo = call->wants_run;
 	run->on_done = on_run_done;
 	run->context = infer;
 	if (tracer_begin(run_reporter_tracer(parts_of(infer)->reporter), call->trace, &infer->trace))

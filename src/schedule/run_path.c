@@ -46,9 +46,10 @@ static void count_end(void *context, struct run *run)
 static void count_look_up(struct run_path *path, struct run *run, int64_t began_ns)
 {
 	struct servable_statistics *record = record_of(path, run);
-	duration_add(run->memo == MEMO_MISS ? &record->cache_miss : &record->cache_hit, clock_ns() - began_ns);
+	int64_t now = clock_ns();
+	duration_add(run->memo == MEMO_MISS ? &record->cache_miss : &record->cache_hit, now - began_ns);
 	if (run->memo == MEMO_HIT)
-		count_end(path, run);
+		statistics_end(record, ERR_OK, now - (run->received_ns ?: run->submitted_ns));
 }
 
 /* --- a servable that is not what its publisher said --- */

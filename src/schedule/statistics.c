@@ -36,9 +36,12 @@ void statistics_destroy(struct statistics *statistics)
 
 struct servable_statistics *statistics_of(struct statistics *statistics, const char *name, const char *version)
 {
-	char text[512];
-	int len = snprintf(text, sizeof(text), "%s@%s", name, version);
-	struct str key = { text, MIN((size_t)len, sizeof(text) - 1) };
+	char text[512]; /* names are shorter; written by hand, because this is done for each run */
+	size_t name_len = MIN(strlen(name), sizeof(text) / 2), version_len = MIN(strlen(version), sizeof(text) / 2 - 1);
+	memcpy(text, name, name_len);
+	text[name_len] = '@';
+	memcpy(text + name_len + 1, version, version_len);
+	struct str key = { text, name_len + 1 + version_len };
 	struct servable_statistics *record = cache_get(statistics->records, key);
 	if (!record) {
 		record = NEW(struct servable_statistics);

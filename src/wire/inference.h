@@ -40,9 +40,10 @@ struct inference_pieces {
 };
 
 /* A ModelInferResponse (`stream`: a ModelStreamInferResponse around it) with raw contents. The outputs are what
- * oip_outputs_convert() made; memory of `arena`. ERR_RESOURCE_EXHAUSTED. */
+ * oip_outputs_convert() made; `memo` (empty: nothing) becomes parameters["memo"]; memory of `arena`.
+ * ERR_RESOURCE_EXHAUSTED. */
 must_check enum err_code inference_write(struct arena *arena, bool stream, struct str model_name, struct str version,
-					 struct str id, const struct tensor *outputs, size_t count,
+					 struct str id, struct str memo, const struct tensor *outputs, size_t count,
 					 struct inference_pieces *ret, struct err *err);
 /* A ModelStreamInferResponse that says what was wrong with the request `id`. */
 must_check enum err_code inference_write_error(struct arena *arena, struct str text, struct str model_name, struct str id,

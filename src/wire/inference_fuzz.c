@@ -82,8 +82,8 @@ static void write_answer(struct outcome *outcome, bool stream)
 	struct inference_pieces pieces;
 	struct buf all;
 	const struct run_request *request = &outcome->request;
-	if (inference_write(&outcome->arena, stream, STR("o/n"), STR("1"), request->id, request->inputs, request->input_count, &pieces,
-			    NULL) != ERR_OK)
+	if (inference_write(&outcome->arena, stream, STR("o/n"), STR("1"), request->id, STR("hit"), request->inputs,
+			    request->input_count, &pieces, NULL) != ERR_OK)
 		return; /* no memory */
 	buf_init(&all, 2 * CEILING);
 	for (size_t i = 0; i < pieces.count; i++)

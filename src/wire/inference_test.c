@@ -309,7 +309,9 @@ static void test_response(void **state)
 	};
 	for (int stream = 0; stream < 2; stream++) {
 		struct inference_pieces pieces;
-		assert_int_equal(inference_write(&arena, stream, STR("admin/one"), STR("3"), STR("id"), outputs, 3, &pieces, NULL), ERR_OK);
+		assert_int_equal(inference_write(&arena, stream, STR("admin/one"), STR("3"), STR("id"), STR("hit"), outputs, 3, &pieces,
+						 NULL),
+				 ERR_OK);
 		bool pointed = false;
 		for (size_t i = 0; i < pieces.count; i++)
 			pointed |= pieces.items[i].data == (const char *)large;
@@ -321,6 +323,8 @@ static void test_response(void **state)
 		assert_true(str_eq(field_of(message, 1, 0), STR("admin/one")));
 		assert_true(str_eq(field_of(message, 2, 0), STR("3")));
 		assert_true(str_eq(field_of(message, 3, 0), STR("id")));
+		assert_true(str_eq(field_of(field_of(message, 4, 0), 1, 0), STR("memo")));
+		assert_true(str_eq(field_of(field_of(field_of(message, 4, 0), 2, 0), 3, 0), STR("hit")));
 		assert_true(str_eq(field_of(field_of(message, 5, 1), 1, 0), STR("large")));
 		assert_true(str_eq(field_of(field_of(message, 5, 0), 3, 0), STR("\3\1")));
 		assert_true(str_eq(field_of(message, 6, 0), (struct str){ (const char *)small, 3 }));

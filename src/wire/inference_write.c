@@ -3,11 +3,13 @@
 #include "wire/protobuf.h"
 
 #define COPIED_BYTES 512u /* shorter outputs are copied beside the rest of the message */
-#define OUTPUT_SLACK 64u  /* tags and lengths of one output */
+#define OUTPUT_SLACK 64u  /* tags and lengths of one output; the parameter */
 
 enum { RESPONSE_MODEL_NAME = 1, RESPONSE_MODEL_VERSION, RESPONSE_ID, RESPONSE_PARAMETERS, RESPONSE_OUTPUTS, RESPONSE_RAW };
 enum { OUTPUT_NAME = 1, OUTPUT_DATATYPE, OUTPUT_SHAPE };
 enum { STREAM_ERROR = 1, STREAM_RESPONSE };
+enum { ENTRY_KEY = 1, ENTRY_VALUE };
+enum { PARAMETER_STRING = 3 };
 
 #define WRAP_BYTES (1 + PROTOBUF_VARINT_MAX) /* the tag and length of a response inside a stream's message */
 
@@ -46,6 +48,16 @@ static bool put_output(struct sink *head, const struct tensor *output)
 	       protobuf_put_bytes(head, OUTPUT_SHAPE, shape);
 }
 
+/* parameters["memo"]: where the answer is from, if not from a run. */
+static bool put_memo(struct sink *head, struct str memo)
+{
+	size_t value = field_len(memo), entry = field_len(STR("memo")) + 1 + varint_len(value) + value;
+	return !memo.len || (protobuf_put_varint(head, protobuf_tag(RESPONSE_PARAMETERS, PROTOBUF_BYTES)) &&
+			     protobuf_put_varint(head, entry) && protobuf_put_bytes(head, ENTRY_KEY, STR("memo")) &&
+			     protobuf_put_varint(head, protobuf_tag(ENTRY_VALUE, PROTOBUF_BYTES)) &&
+			     protobuf_put_varint(head, value) && protobuf_put_bytes(head, PARAMETER_STRING, memo));
+}
+
 /* Takes what was written since `*from` as a piece. */
 static void cut(struct inference_pieces *pieces, const struct sink *head, size_t *from)
 {
@@ -76,7 +88,7 @@ static size_t head_bytes(struct str model_name, struct str version, struct str i
 }
 
 enum err_code inference_write(struct arena *arena, bool stream, struct str model_name, struct str version, struct str id,
-			      const struct tensor *outputs, size_t count, struct inference_pieces *ret, struct err *err)
+			      struct str memo, const struct tensor *outputs, size_t count, struct inference_pieces *ret, struct err *err)
 {
 	struct sink head;
 	size_t from = WRAP_BYTES;
@@ -87,7 +99,8 @@ enum err_code inference_write(struct arena *arena, bool stream, struct str model
 		return no_memory(err);
 	head.len = WRAP_BYTES;
 	good = protobuf_put_bytes(&head, RESPONSE_MODEL_NAME, model_name) &&
-	       protobuf_put_bytes(&head, RESPONSE_MODEL_VERSION, version) && protobuf_put_bytes(&head, RESPONSE_ID, id);
+	       protobuf_put_bytes(&head, RESPONSE_MODEL_VERSION, version) && protobuf_put_bytes(&head, RESPONSE_ID, id) &&
+	       put_memo(&head, memo);
 	for (size_t i = 0; good && i < count; i++)
 		good = put_output(&head, &outputs[i]);
 	for (size_t i = 0; good && i < count; i++)

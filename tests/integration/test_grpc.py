@@ -360,6 +360,17 @@ def test_perf_analyzer(hub, tmp_path, double_onnx, flags):
     assert float(row["Inferences/Second"]) > 0 and int(row["Server Compute Infer"]) > 0, done.stdout
 
 
+def test_an_answer_from_memory_says_so(hub, client, headers):
+    hub.publish(document("kept", serving={"memo": True}), hub.get("/api/v1/servables/admin/double/files/model.onnx").content)
+    marks = []
+    for more in ({}, {}, {"cache-control": "no-cache"}):
+        answer = client.infer("admin/kept", [tensor([[1, 2, 3, 4]])], headers={**headers, **more})
+        numpy.testing.assert_array_equal(answer.as_numpy("y"), [[2, 4, 6, 8]])
+        parameters = answer.get_response().parameters
+        marks.append(parameters["memo"].string_param if "memo" in parameters else None)
+    assert marks == [None, "hit", None]
+
+
 # --- errors ---
 def infer(stub, name=NAME, token=None, timeout=30, inputs=(("x", "FP32", (1, 4)),), raw=(bytes(16),), **fields):
     request = messages.ModelInferRequest(model_name=name, raw_input_contents=list(raw), **fields)
