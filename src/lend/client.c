@@ -29,6 +29,16 @@ struct lend_client {
 	int64_t region_count, bytes;
 };
 
+/* What it still says is dropped first: closing over it would take from the client the answer that it has not read yet. */
+static void hang_up(int fd)
+{
+	char dropped[MESSAGE_MAX];
+	shutdown(fd, SHUT_RD); /* from now on nothing more comes */
+	while (recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT) > 0)
+		continue;
+	close(fd);
+}
+
 void lend_client_end(struct lend_client *client)
 {
 	struct lend_door *door = client->door;
@@ -44,7 +54,7 @@ void lend_client_end(struct lend_client *client)
 	}
 	timer_close(client->silence);
 	watch_close(client->watch);
-	close(client->fd);
+	hang_up(client->fd);
 	principal_unref(client->principal);
 	free(client);
 }
