@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -171,11 +170,19 @@ def environments(remote_hub, actor):
     return remote_hub.data / "environments"
 
 
+def lend(environments, folder):
+    """Links to what is built already: a folder of tens of megabytes for each hub and site takes longer than the tests."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for environment in environments.iterdir():
+        if environment.is_dir():
+            (folder / environment.name).symlink_to(environment.resolve())
+
+
 @pytest.fixture
 def own_hub(tmp_path, environments):
     """A hub of one test; the sites that the test adds to `sites` are ended with it."""
     hub = HubProcess(tmp_path / "hub", *FLAGS)
-    shutil.copytree(environments, hub.data / "environments", symlinks=True, dirs_exist_ok=True)
+    lend(environments, hub.data / "environments")
     hub.sites = []
     yield hub
     for site in hub.sites:
@@ -188,7 +195,7 @@ def add_site(hub, name="there", wire=False, **more):
     """A site that is connected, over a wire that can be cut where `wire`."""
     site = Site(hub, hub.data.parent, name, **more)
     hub.sites.append(site)
-    shutil.copytree(hub.data / "environments", site.data / "environments", symlinks=True)
+    lend(hub.data / "environments", site.data / "environments")
     if wire:
         file = json.loads(site.file.read_text())
         site.wire = Wire(file["hub"])
@@ -265,8 +272,7 @@ def test_batches_are_joined_and_split(remote_hub):
     rows = {"type": "ndarray", "shape": [None, 1], "item_type": {"type": "float", "dtype": "FP64"}}
     servable = {"type": "Python static method", "shim": "python.PythonStaticMethodServable",
                 "methods": {"run": {"input": rows, "output": rows, "method_details": {"module": "roots", "method_name": "roots"}}}}
-    task = remote_hub.publish({**document("roots", dependencies={"python": {"numpy": "1.26.4"}},
-                                          serving={"batch": {"max": 16}}), "servable": servable,
+    task = remote_hub.publish({**document("roots", serving={"batch": {"max": 16}}), "servable": servable,
                                "golden": {"request": {"data": [[4.0]]}}}, code, "roots.py")
     assert task["status"] == "succeeded", (task, remote_hub.site.log_text())
 
@@ -460,12 +466,13 @@ def test_a_site_that_is_killed_in_mid_run(own_hub):
     assert runs[1].result().status_code == 503, runs[1].result().text
 
 
-def test_the_hub_starts_anew(own_hub):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_hub_starts_anew(own_hub, how):
     """The site dials again, and what it held of the old hub is ended."""
     site = add_site(own_hub)
     act = publish_actor(own_hub)
     address = own_hub.get("/api/v1/sites").json()["address"]
-    own_hub.stop()
+    own_hub.stop(how)
     own_hub.flags = tuple(address if flag == "127.0.0.1:0" else flag for flag in own_hub.flags)
     own_hub.start()
     site.wait_state("connected")
@@ -494,7 +501,7 @@ def test_a_site_that_is_removed_while_it_is_connected(own_hub):
 def test_local_first_then_the_site(tmp_path, environments):
     """With one core taken by a worker of this machine each, the next worker goes to the site."""
     hub = HubProcess(tmp_path / "hub", "--sites", "127.0.0.1:0")
-    shutil.copytree(environments, hub.data / "environments", symlinks=True, dirs_exist_ok=True)
+    lend(environments, hub.data / "environments")
     hub.sites = []
     try:
         site = add_site(hub)
