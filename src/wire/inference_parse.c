@@ -97,11 +97,11 @@ static bool is_ignored(struct str key)
 /* A whole number of at least 0, as an integer of either kind or as its text. */
 static enum err_code take_number(const struct parameter *parameter, int64_t *ret, struct err *err)
 {
-	const char *end = parameter->text.data + parameter->text.len;
+	struct str text = parameter->text;
 	int64_t value = (int64_t)parameter->number;
 	bool good = parameter->choice == CHOICE_INT64 || parameter->choice == CHOICE_UINT64;
-	if (parameter->choice == CHOICE_STRING && parameter->text.len)
-		good = number_read_i64(parameter->text.data, end, &value) == end;
+	if (parameter->choice == CHOICE_STRING && text.len)
+		good = number_read_i64(text.data, text.data + text.len, &value) == text.data + text.len;
 	if (!good || value < 0)
 		return err_set(err, ERR_INVALID_ARGUMENT, "parameter '" STR_FMT "' must be a whole number of at least 0",
 			       STR_ARG(parameter->key));
