@@ -99,8 +99,10 @@ void task_end(struct task *task, const char *status, const struct err *why)
 	task->ended_ms = clock_wall_ms();
 	if (why)
 		task_set_error(task, why);
-	free(task->input);
-	task->input = NULL;
+	if (!task->finished) { /* what a run gave may lie in what it was given: then both stay until they are written */
+		free(task->input);
+		task->input = NULL;
+	}
 	task_commit(task, RUN_TASK_END);
 	tasks_wake(task->tasks);
 }
