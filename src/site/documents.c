@@ -5,6 +5,8 @@
 #include "wire/site_message.h"
 
 #define DEPTH 16
+#define CORES_MAX 65536
+#define MEMORY_MAX (1ll << 50)
 #define LOAD_DEPTH 512
 #define MESSAGE_BYTES (128 << 10) /* of an error's text: a traceback is in it */
 
@@ -80,7 +82,9 @@ enum err_code hello_parse(struct str text, struct site_hello *ret, struct err *e
 		    str_copy(hello.hardware.program, sizeof(hello.hardware.program), json_path_string(json, "program") ?: "") &&
 		    str_copy(hello.hardware.python, sizeof(hello.hardware.python), json_path_string(json, "python") ?: "");
 	if (!fits || !*hello.instance || hello.version_least < 1 || hello.version_newest < hello.version_least ||
-	    hello.hardware.cores < 1 || hello.hardware.capacity < 0 || (workers && !workers_are_right(workers)))
+	    hello.hardware.cores < 1 || hello.hardware.cores > CORES_MAX || hello.hardware.capacity < 0 ||
+	    hello.hardware.capacity > SITE_WORKERS_MAX || hello.hardware.memory_bytes < 0 ||
+	    hello.hardware.memory_bytes > MEMORY_MAX || hello.hardware.gpus < 0 || (workers && !workers_are_right(workers)))
 		return err_set(err, ERR_INVALID_ARGUMENT, "a HELLO that lacks something, or says what cannot be");
 	hello.workers = workers ? json_incref(workers) : json_array();
 	*ret = hello;

@@ -5,6 +5,8 @@
 #include "base/str.h"
 #include "schedule/executor.h"
 
+#define SITE_WORKERS_MAX 4096 /* of one site at once */
+
 /* What a site is and can. */
 struct site_hardware {
 	int64_t cores, memory_bytes, gpus;

@@ -4,7 +4,7 @@
 #include "site/remote.h"
 #include "site/slots.h"
 
-#define REMOTE_WORKERS_MAX 4096 /* of one site */
+#define REMOTE_WORKERS_MAX SITE_WORKERS_MAX
 
 struct remote_worker {
 	struct worker worker;

@@ -256,8 +256,8 @@ static void note_held(struct remote *remote, struct remote_worker *worker, const
 		struct slot *slot = slots_find(&worker->slots, id);
 		if (slot)
 			slot->seen = true;
-		else
-			remote_note(remote, SITE_CANCEL, worker->id, id, 0, NULL); /* given up; its outcome is dropped */
+		if (!slot || slot->batch->cancelled_ns) /* was given up, perhaps while the site could not be told */
+			remote_note(remote, SITE_CANCEL, worker->id, id, 0, NULL);
 	}
 }
 

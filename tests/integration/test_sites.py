@@ -363,6 +363,16 @@ def test_a_hub_that_takes_no_sites(hub):
     assert "does not listen" in answer.json()["error"] and not (hub.data / "sites.key").exists()
 
 
+def test_what_is_wrong_with_its_file(tmp_path):
+    run = lambda *words: subprocess.run([BIN / "dlhub-site", *words], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert "dlhub site add" in run("--help").stdout
+    assert run().returncode != 0 and "no site file was given" in run().stderr
+    (tmp_path / "bad.site").write_text('{"name": "bad", "hub": "127.0.0.1:1", "hub_key": "x", "secret_key": "x"}')
+    for file in ("bad.site", "absent.site"):
+        told = run("--config", file)
+        assert told.returncode != 0 and file in told.stderr and "dlhub site add NAME" in told.stderr, told.stderr
+
+
 def test_a_site_runs_once(own_hub):
     site = add_site(own_hub)
     twin = subprocess.run([BIN / "dlhub-site", "--config", site.file, "--data", site.data], capture_output=True, text=True, timeout=60)
