@@ -323,5 +323,5 @@ static void test_what_breaks_the_protocol(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 TEST_MAIN(T(test_notes_of_a_turn_go_in_one_message), T(test_long_notes_arrive_whole_and_let_short_ones_pass),
-	  T(test_several_long_notes), T(test_nothing_goes_without_credit), T(test_artifacts_come_last), T(test_a_long_note_is_taken_back),
-	  T(test_what_breaks_the_protocol))
+	  T(test_several_long_notes), T(test_nothing_goes_without_credit), T(test_artifacts_come_last),
+	  T(test_a_long_note_is_taken_back), T(test_what_breaks_the_protocol))
