@@ -43,6 +43,7 @@ struct call {
 	enum coding reply_coding;
 	int64_t received_ns, deadline_ns; /* monotonic; INT64_MAX: none was given */
 	char trace[TRACEPARENT_SIZE]; /* as the caller sent it, or empty */
+	char request_id[40];   /* the caller's X-Request-Id, or empty */
 	struct err refused;    /* what was wrong with the head */
 	const struct principal *principal; /* shared (ref); NULL: not known yet */
 	/* messages that come */
@@ -69,6 +70,7 @@ struct call {
 	size_t packing;	       /* answers being compressed */
 	bool responded, ended, trailed;
 	struct err status;
+	uint64_t *counter;     /* the server's, by status */
 };
 
 /* nghttp2's events. */
@@ -83,6 +85,8 @@ void call_close(struct call *call);
 void calls_let_go(struct connection *connection);
 /* Puts up to `len` of its bytes into the gather. false: there is no room. */
 bool call_gather(struct call *call, struct gather *gather, const uint8_t *frame_head, size_t len);
+/* Its token was looked up: takes the principal, or NULL and why. */
+void call_know(struct call *call, const struct principal *principal, struct err *err);
 /* It is no gRPC: an HTTP status. */
 void call_refuse_http(struct call *call);
 /* At the hub's end: ends one that has nothing under way. */

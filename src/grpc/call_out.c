@@ -6,6 +6,9 @@
 
 #define COPIED_BYTES 512u /* pieces below are copied into the write rather than pointed at */
 
+#define HEAD_HEADERS	3
+#define STATUS_HEADERS	5
+
 #define HEADER(header_name, header_value)                                                                     \
 	(nghttp2_nv)                                                                                          \
 	{                                                                                                     \
@@ -30,7 +33,7 @@ struct status_text {
 	char retry_ms[24];
 };
 
-/* At most 4 headers; they point into `text`. */
+/* At most STATUS_HEADERS; they point into `text`. */
 static size_t put_status(const struct call *call, nghttp2_nv *headers, struct status_text *text)
 {
 	size_t count = 0;
@@ -42,6 +45,8 @@ static size_t put_status(const struct call *call, nghttp2_nv *headers, struct st
 	headers[count++].flags = NGHTTP2_NV_FLAG_NO_INDEX;
 	if (call->status.code == ERR_UNIMPLEMENTED)
 		headers[count++] = HEADER("grpc-accept-encoding", "identity,deflate,gzip");
+	if (call->request_id[0])
+		headers[count++] = HEADER("x-request-id", call->request_id);
 	if (call->status.retry_ms) {
 		snprintf(text->retry_ms, sizeof(text->retry_ms), "%lld", (long long)call->status.retry_ms);
 		headers[count++] = HEADER("grpc-retry-pushback-ms", text->retry_ms);
@@ -53,6 +58,7 @@ void call_refuse_http(struct call *call)
 {
 	const nghttp2_nv headers[] = { HEADER(":status", call->is_post ? "415" : "405"), HEADER("allow", "POST") };
 	call->ended = call->responded = call->trailed = true;
+	call->counter[ERR_INVALID_ARGUMENT]++;
 	nghttp2_submit_response(call->connection->session, call->stream, headers, call->is_post ? 1 : 2, NULL);
 	connection_touch(call->connection);
 }
@@ -68,7 +74,7 @@ static ssize_t on_read(nghttp2_session *session, int32_t stream, uint8_t *to, si
 		return now ? (ssize_t)now : NGHTTP2_ERR_DEFERRED;
 	*flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
 	if (!call->trailed) {
-		nghttp2_nv headers[4];
+		nghttp2_nv headers[STATUS_HEADERS];
 		struct status_text text;
 		call->trailed = true;
 		nghttp2_submit_trailer(session, stream, headers, put_status(call, headers, &text));
@@ -85,7 +91,7 @@ static void respond(struct call *call)
 		nghttp2_session_resume_data(session, call->stream);
 		return;
 	}
-	nghttp2_nv headers[8];
+	nghttp2_nv headers[HEAD_HEADERS + STATUS_HEADERS];
 	size_t count = put_head(call, headers);
 	if (call->answer_bytes) {
 		const nghttp2_data_provider provider = { .source.ptr = call, .read_callback = on_read };
@@ -107,6 +113,7 @@ void call_end(struct call *call, struct err *err)
 	call->ended = true;
 	if (err)
 		err_move(&call->status, err);
+	call->counter[call->status.code]++;
 	if (call->connection)
 		respond(call);
 }

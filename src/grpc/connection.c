@@ -11,14 +11,11 @@
 #define CONNECTION_WINDOW (64 << 20)
 #define FRAME_BYTES_IN (256 << 10)
 #define FRAME_BYTES_OUT (64 << 10)
-#define FLUSH_BYTES (1 << 20) /* of one connection in one turn */
 #define CONTROL_BURST 4000    /* PING, SETTINGS, PRIORITY, RST_STREAM, empty DATA ... */
 #define CONTROL_PER_S 1000
 #define RESETS_BURST 1000     /* of calls by the peer */
 #define RESETS_PER_S 200
-#define LINGER_NS 1000000000ll
 #define DEAD_PEER_S 60 /* without any sign of life on the network */
-#define GATHER_ROOM (20u << 10) /* for whatever nghttp2 builds in one piece */
 
 static int64_t now_of(const struct connection *connection)
 {
@@ -41,7 +38,7 @@ void connection_touch(struct connection *connection)
 	hook_no_wait(server->hook, true);
 }
 
-static void kill_it(struct connection *connection)
+void connection_kill(struct connection *connection)
 {
 	connection->dead = true;
 	connection_touch(connection);
@@ -77,6 +74,7 @@ static bool allow(struct connection *connection)
 
 static int too_much(struct connection *connection)
 {
+	connection->server->cut_off++;
 	nghttp2_session_terminate_session(connection->session, NGHTTP2_ENHANCE_YOUR_CALM);
 	return 0;
 }
@@ -223,7 +221,7 @@ static void refuse_http1(struct connection *connection)
 	static const char text[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
 				   "this port speaks gRPC (HTTP/2 without TLS); REST is at the hub's other address\n";
 	(void)!write(connection->fd, text, sizeof(text) - 1);
-	connection->linger_until_ns = now_of(connection) + LINGER_NS;
+	connection->linger_until_ns = now_of(connection) + CONNECTION_LINGER_NS;
 	shutdown(connection->fd, SHUT_WR);
 }
 
@@ -236,7 +234,7 @@ static void receive(struct connection *connection, const uint8_t *data, size_t l
 	if (!connection->greeted && speaks_http1(data, len))
 		refuse_http1(connection);
 	else
-		kill_it(connection);
+		connection_kill(connection);
 }
 
 static void on_readable(struct connection *connection)
@@ -247,126 +245,11 @@ static void on_readable(struct connection *connection)
 		if (!connection->linger_until_ns)
 			receive(connection, server->read, (size_t)len);
 	} else if (len == 0 || (errno != EAGAIN && errno != EINTR)) {
-		kill_it(connection);
+		connection_kill(connection);
 	}
 }
 
-/* --- writing --- */
-
-static bool send_unsent(struct connection *connection)
-{
-	while (connection->unsent_at < connection->unsent.len) {
-		ssize_t len = send(connection->fd, connection->unsent.data + connection->unsent_at,
-				   connection->unsent.len - connection->unsent_at, MSG_NOSIGNAL);
-		if (len < 0) {
-			if (errno != EAGAIN && errno != EINTR)
-				kill_it(connection);
-			return false;
-		}
-		connection->unsent_at += (size_t)len;
-		connection->progress_ns = now_of(connection);
-	}
-	buf_done(&connection->unsent); /* its memory is for the few that are slow */
-	connection->unsent_at = 0;
-	return true;
-}
-
-static bool keep_unsent(struct connection *connection, const struct gather *gather, size_t sent)
-{
-	for (int i = 0; i < gather->count; i++) {
-		const struct iovec *piece = &gather->pieces[i];
-		size_t skip = MIN(sent, piece->iov_len);
-		sent -= skip;
-		if (!buf_append(&connection->unsent, (const char *)piece->iov_base + skip, piece->iov_len - skip))
-			return false;
-	}
-	return true;
-}
-
-/* Puts what the session has to say into the gather, as far as there is room. false: the session failed. */
-static bool collect(struct connection *connection, struct gather *gather)
-{
-	gather_clear(gather);
-	while (gather_has_room(gather, 1, GATHER_ROOM)) {
-		const uint8_t *data;
-		ssize_t len = nghttp2_session_mem_send(connection->session, &data);
-		if (len < 0)
-			return false;
-		if (len == 0)
-			return true;
-		if (!gather_has_room(gather, 1, (size_t)len))
-			return false; /* larger than anything that nghttp2 makes */
-		gather_copy(gather, data, (size_t)len);
-	}
-	return true;
-}
-
-/* One write of what was gathered; the rest is kept. false: nothing more can be sent now. */
-static bool send_gathered(struct connection *connection, const struct gather *gather)
-{
-	struct msghdr message = { .msg_iov = (struct iovec *)gather->pieces, .msg_iovlen = (size_t)gather->count };
-	ssize_t sent = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
-	if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-		kill_it(connection);
-		return false;
-	}
-	if (sent >= 0 && (size_t)sent == gather->bytes)
-		return true;
-	connection->progress_ns = now_of(connection);
-	if (!keep_unsent(connection, gather, (size_t)MAX(sent, (ssize_t)0)))
-		kill_it(connection);
-	return false;
-}
-
-static void finish_gracefully(struct connection *connection)
-{
-	if (!connection->linger_until_ns) {
-		shutdown(connection->fd, SHUT_WR);
-		connection->linger_until_ns = now_of(connection) + LINGER_NS;
-	}
-}
-
-static void flush(struct connection *connection)
-{
-	struct gather *gather = &connection->server->gather;
-	size_t total = 0;
-	bool more = connection->greeted && !connection->linger_until_ns && send_unsent(connection);
-	while (more && !connection->dead) {
-		if (!collect(connection, gather)) {
-			kill_it(connection);
-			break;
-		}
-		if (!gather->bytes) {
-			if (!nghttp2_session_want_read(connection->session) && !nghttp2_session_want_write(connection->session))
-				finish_gracefully(connection);
-			break;
-		}
-		more = send_gathered(connection, gather);
-		total += gather->bytes;
-		if (more && total >= FLUSH_BYTES) { /* the others' turn */
-			connection_touch(connection);
-			break;
-		}
-	}
-	if (!connection->dead)
-		watch_set(connection->watch, WATCH_READ | (connection->unsent.len ? WATCH_WRITE : 0u));
-}
-
-void connections_flush(struct grpc_server *server)
-{
-	struct connection *next = server->dirty;
-	server->dirty = NULL;
-	hook_no_wait(server->hook, false); /* until one is touched again */
-	for (struct connection *connection; (connection = next);) {
-		next = connection->next_dirty;
-		connection->dirty = false;
-		if (!connection->dead)
-			flush(connection);
-		calls_let_go(connection);
-		if (connection->dead)
-			connection_destroy(connection);
-	}
-}
+/* --- events --- */
 
 static void on_event(void *context, unsigned int events)
 {
@@ -416,7 +299,7 @@ void connection_create(struct grpc_server *server, int fd)
 	connection->fd = fd;
 	connection->active_ns = loop_now_ns(server->parts.loop);
 	connection->control = (struct allowance){ CONTROL_BURST, connection->active_ns };
-	buf_init(&connection->unsent, FLUSH_BYTES);
+	buf_init(&connection->unsent, CONNECTION_FLUSH_BYTES);
 	if (nghttp2_session_server_new2(&connection->session, server->callbacks, connection, server->options) != 0)
 		abort();
 	if (watch_create(server->parts.loop, fd, on_event, connection, &connection->watch, NULL) != ERR_OK) {
@@ -468,21 +351,28 @@ void connection_look(struct connection *connection, int64_t now_ns)
 	int64_t idle_ns = setting_of(connection, SETTING_LIMITS_IDLE_S) * 1000000000;
 	if (connection->linger_until_ns ? now_ns > connection->linger_until_ns :
 					  connection->unsent.len && now_ns - connection->progress_ns > idle_ns) {
-		kill_it(connection);
+		connection->server->cut_off += !connection->linger_until_ns;
+		connection_kill(connection);
 		return;
 	}
 	int64_t head_ns = setting_of(connection, SETTING_LIMITS_HEAD_S) * 1000000000;
 	int64_t idle_for_ns = connection->calls ? 0 : now_ns - connection->active_ns;
-	if (idle_for_ns > (connection->greeted ? 2 * idle_ns : head_ns))
-		kill_it(connection); /* it has not spoken, or does not take its leave */
-	else if (idle_for_ns > idle_ns)
+	if (idle_for_ns > (connection->greeted ? 2 * idle_ns : head_ns)) {
+		connection->server->cut_off++;
+		connection_kill(connection); /* it has not spoken, or does not take its leave */
+		return;
+	}
+	if (idle_for_ns > idle_ns)
 		connection_go_away(connection);
 	for (struct call *call = connection->calls, *next; call; call = next) {
 		next = call->next;
-		if (!call->headed && now_ns - call->received_ns > head_ns)
-			kill_it(connection); /* in the middle of a head nothing else can be said */
-		else
+		if (call->headed || now_ns - call->received_ns <= head_ns) {
 			call_look(call, now_ns);
+			continue;
+		}
+		connection->server->cut_off++;
+		connection_kill(connection); /* in the middle of a head nothing else can be said */
+		return;
 	}
 }
 

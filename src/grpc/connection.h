@@ -9,6 +9,9 @@
 
 struct call;
 
+#define CONNECTION_FLUSH_BYTES (1 << 20) /* of one connection in one turn */
+#define CONNECTION_LINGER_NS   1000000000ll
+
 /* A bucket that fills by the second: how often something may be done. */
 struct allowance {
 	int64_t left, since_ns;
@@ -43,6 +46,8 @@ void connection_create(struct grpc_server *server, int fd);
 void connection_destroy(struct connection *connection);
 /* Takes no new calls; ends when the last one has. */
 void connection_go_away(struct connection *connection);
+/* Nothing more can be said: it is freed in a moment. */
+void connection_kill(struct connection *connection);
 /* There is something to send: it goes out before the loop waits. */
 void connection_touch(struct connection *connection);
 /* Of all that were touched. */

@@ -152,7 +152,7 @@ static void report(struct infer *infer, const struct err *err)
 {
 	run_report(parts_of(infer)->reporter, &(struct run_report){ .run = infer->run,
 								    .front_door = "grpc",
-								    .request_id = "",
+								    .request_id = infer->call->request_id,
 								    .trace = *infer->trace.trace_id ? &infer->trace : NULL,
 								    .code = err->code,
 								    .error = err->code ? err_text(err) : NULL,

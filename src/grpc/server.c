@@ -94,6 +94,26 @@ static void on_before_wait(void *context)
 	}
 }
 
+void server_collect_metrics(void *context, struct buf *out)
+{
+	const struct grpc_server *server = context;
+	char label[64];
+	metric_family(out, "dlhub_grpc_calls_total", METRIC_COUNTER, "Calls that ended, by status");
+	for (size_t code = 0; code < ERR_COUNT; code++) {
+		if (!server->ended[code])
+			continue;
+		label[0] = '\0';
+		metric_label(label, sizeof(label), "code", err_code_name((enum err_code)code));
+		metric_sample(out, "dlhub_grpc_calls_total", NULL, label, (double)server->ended[code]);
+	}
+	metric_family(out, "dlhub_grpc_connections", METRIC_GAUGE, "Open connections");
+	metric_sample(out, "dlhub_grpc_connections", NULL, NULL, (double)server->connection_count);
+	metric_family(out, "dlhub_grpc_cut_off_total", METRIC_COUNTER, "Connections closed because their peer was slow, stuck or a flood");
+	metric_sample(out, "dlhub_grpc_cut_off_total", NULL, NULL, (double)server->cut_off);
+	metric_family(out, "dlhub_grpc_unanswered", METRIC_GAUGE, "Calls under way");
+	metric_sample(out, "dlhub_grpc_unanswered", NULL, NULL, (double)server->call_count);
+}
+
 /* --- start and end --- */
 
 enum err_code grpc_server_start(const struct grpc_parts *parts, struct grpc_server **ret, struct err *err)
@@ -117,6 +137,7 @@ enum err_code grpc_server_start(const struct grpc_parts *parts, struct grpc_serv
 	server->housekeeping = timer_create_on(parts->loop, on_housekeeping, server);
 	timer_start(server->housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
 	watch_set(server->watch, WATCH_READ);
+	metrics_add(parts->metrics, server_collect_metrics, server);
 	*ret = server;
 	return ERR_OK;
 }
@@ -154,6 +175,7 @@ void grpc_server_stop(struct grpc_server *server)
 	if (!server)
 		return;
 	grpc_server_quiesce(server);
+	metrics_remove(server->parts.metrics, server);
 	connections_flush(server); /* sends what is ready */
 	while (server->connections)
 		connection_destroy(server->connections);

@@ -4,6 +4,7 @@
  * inference.GRPCInferenceService (api/inference.proto) and grpc.health.v1 (api/health.proto). */
 #pragma once
 
+#include "base/metric.h"
 #include "catalog/catalog.h"
 #include "io/loop.h"
 #include "schedule/run_path.h"
@@ -20,6 +21,7 @@ struct grpc_parts { /* all borrowed, must outlive the server */
 	struct run_path *runs;
 	struct run_reporter *reporter;
 	struct statistics *statistics;
+	struct metrics *metrics;
 };
 
 /* Listens on the setting `grpc`; where that is empty, *ret is NULL, which the other functions take. Errors as listen_open().

@@ -30,6 +30,8 @@ struct grpc_server {
 	struct connection *dirty; /* that have something to send, or are to be freed */
 	struct work *work, **work_tail;
 	size_t call_count;
+	uint64_t ended[ERR_COUNT]; /* calls, by their status */
+	uint64_t cut_off;	   /* connections of peers that were slow, stuck or a flood */
 	bool ending;	/* no new connection, no new call */
 	bool finishing; /* what has nothing under way is ended */
 	loop_fn finished;
@@ -38,5 +40,6 @@ struct grpc_server {
 	uint8_t read[READ_BYTES];
 };
 
+void server_collect_metrics(void *context, struct buf *out);
 /* Lets the loop come back to what `work` has to do. Takes it. */
 void server_add_work(struct grpc_server *server, struct work *work);

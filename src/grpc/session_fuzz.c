@@ -198,7 +198,8 @@ static void start(void)
 	if (settings_set(settings, "grpc", "127.0.0.1:0", "fuzz", &err) != ERR_OK ||
 	    settings_set(settings, "limits.body_bytes", "1M", "fuzz", &err) != ERR_OK || loop_create(&loop, &err) != ERR_OK)
 		abort();
-	struct grpc_parts parts = { .loop = loop, .settings = settings, .statistics = statistics_create(16) };
+	struct grpc_parts parts = { .loop = loop, .settings = settings, .statistics = statistics_create(16),
+				    .metrics = metrics_create() };
 	if (grpc_server_start(&parts, &server, &err) != ERR_OK)
 		abort();
 }

@@ -418,7 +418,8 @@ static enum err_code build(struct hub *hub, struct err *err)
 						       .scheduler = hub->scheduler,
 						       .runs = hub->runs,
 						       .reporter = hub->reporter,
-						       .statistics = hub->statistics },
+						       .statistics = hub->statistics,
+						       .metrics = hub->metrics },
 				 &hub->grpc, err);
 }
 

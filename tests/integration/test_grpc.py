@@ -347,6 +347,30 @@ def test_more_requests_in_a_stream_than_may_be_under_way(hub_with, double_onnx):
             assert sum(1 for _ in answers) == 500
 
 
+# --- watching ---
+def test_calls_are_counted_and_named(hub, stub, double_onnx):
+    def calls(code):
+        text = hub.get("/metrics").text
+        found = re.search(f'dlhub_grpc_calls_total{{code="{code}"}} (\\d+)', text)
+        return int(found.group(1)) if found else 0
+    before = calls("OK"), calls("NOT_FOUND")
+    infer(stub)
+    with pytest.raises(grpc.RpcError) as refused:
+        infer(stub, name="admin/none", metadata=[("x-request-id", "seven")])
+    assert dict(refused.value.trailing_metadata())["x-request-id"] == "seven"
+    assert (calls("OK"), calls("NOT_FOUND")) == (before[0] + 1, before[1] + 1)
+    assert re.search("dlhub_grpc_connections [1-9]", hub.get("/metrics").text)
+
+
+def test_a_slow_call_is_logged_with_its_id(hub_with, double_onnx):
+    with hub_with("--log.slow_ms", "1") as process:
+        publish_function(process, "wait", "float", {"name": "input", "shape": [], "datatype": "FP64", "data": [0]})
+        with grpc.insecure_channel(process.grpc) as channel:
+            infer(services.GRPCInferenceServiceStub(channel), name="admin/wait", inputs=(("input", "FP64", (1,)),), raw=(numpy.float64(0.01).tobytes(),),
+                  metadata=[("x-request-id", "the-slow-one")])
+        assert re.search("a slow run: .*admin/wait.*request_id=the-slow-one", process.log_text())
+
+
 # --- perf_analyzer ---
 @perf_analyzer.needed
 @pytest.mark.parametrize("flags", [(), ("--async", "--concurrency-range", "8"), ("--async", "--streaming", "--concurrency-range", "4"), ("-b", "4")],
@@ -372,11 +396,11 @@ def test_an_answer_from_memory_says_so(hub, client, headers):
 
 
 # --- errors ---
-def infer(stub, name=NAME, token=None, timeout=30, inputs=(("x", "FP32", (1, 4)),), raw=(bytes(16),), **fields):
+def infer(stub, name=NAME, token=None, timeout=30, metadata=(), inputs=(("x", "FP32", (1, 4)),), raw=(bytes(16),), **fields):
     request = messages.ModelInferRequest(model_name=name, raw_input_contents=list(raw), **fields)
     for input_name, datatype, shape in inputs:
         request.inputs.add(name=input_name, datatype=datatype, shape=shape)
-    metadata = [("authorization", token)] if token else []
+    metadata = [*metadata, ("authorization", token)] if token else list(metadata)
     return stub.ModelInfer(request, timeout=timeout, metadata=metadata)
 
 
