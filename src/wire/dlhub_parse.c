@@ -20,8 +20,8 @@ enum {
 };
 static const char *const members[] = { "data",	    "each",   "parameters", "debug",	      "envelope", "asynchronous",
 				       "timeout_s", "method", "expires_s",  "start_within_s", "python" };
-enum { FILE_CONTENT, FILE_NAME };
-static const char *const file_members[] = { "content", "name" };
+enum { FILE_CONTENT, FILE_NAME, FILE_REF };
+static const char *const file_members[] = { "content", "name", "ref" };
 
 static enum err_code on_root(struct run_parser *parser, enum scan_token token, struct err *err);
 static enum err_code on_tuple_member(struct run_parser *parser, enum scan_token token, struct err *err);
@@ -79,6 +79,24 @@ static enum err_code on_array(struct run_parser *parser, enum scan_token token, 
 	return argument_complete(parser, &tensor, err);
 }
 
+static enum err_code then_referred(struct run_parser *parser, struct err *err)
+{
+	const struct tensor placeholder = { .dtype = current(parser)->dtype == DTYPE_FILE ? DTYPE_FILE : DTYPE_INVALID };
+	enum err_code code = run_parser_keep_reference(parser, err);
+	return code == ERR_OK ? argument_complete(parser, &placeholder, err) : code;
+}
+
+/* The array's first token: an object is a reference to it. */
+static enum err_code on_array_first(struct run_parser *parser, enum scan_token token, struct err *err)
+{
+	parser->on = on_array;
+	if (token != SCAN_OBJECT)
+		return on_array(parser, token, err);
+	parser->filling = parser->takes_parts = false;
+	run_parser_reference(parser, then_referred);
+	return ERR_OK;
+}
+
 static enum err_code bytes_complete(struct run_parser *parser, enum dtype dtype, struct err *err)
 {
 	const struct tensor tensor = { .dtype = dtype, .data = parser->bytes.data, .len = parser->bytes.len };
@@ -116,6 +134,14 @@ static enum err_code on_content(struct run_parser *parser, enum scan_token token
 	return ERR_OK;
 }
 
+static enum err_code on_file_ref(struct run_parser *parser, enum scan_token token, struct err *err)
+{
+	if (token != SCAN_STRING || !parser->text.len)
+		return run_parser_expected(parser, "ref, a name such as blob:sha256:... or an address,", token, err);
+	parser->on = on_file_member;
+	return run_parser_keep(parser, parser->text, &parser->reference, err);
+}
+
 static enum err_code on_file_name(struct run_parser *parser, enum scan_token token, struct err *err)
 {
 	if (token != SCAN_STRING && token != SCAN_NULL)
@@ -127,8 +153,13 @@ static enum err_code on_file_name(struct run_parser *parser, enum scan_token tok
 static enum err_code on_file_member(struct run_parser *parser, enum scan_token token, struct err *err)
 {
 	if (token == SCAN_OBJECT_END) {
-		if (!(parser->seen_here >> FILE_CONTENT & 1))
+		bool content = parser->seen_here >> FILE_CONTENT & 1, ref = parser->seen_here >> FILE_REF & 1;
+		if (!content && !ref)
 			return run_parser_refuse(parser, err, "'content', the file in base64, is missing");
+		if (content && ref)
+			return run_parser_refuse(parser, err, "'content' and 'ref' came: the file, or where it lies");
+		if (ref)
+			return then_referred(parser, err);
 		return bytes_complete(parser, DTYPE_FILE, err);
 	}
 	int member;
@@ -137,7 +168,7 @@ static enum err_code on_file_member(struct run_parser *parser, enum scan_token t
 	if (code != ERR_OK)
 		return code;
 	parser->takes_parts = member == FILE_CONTENT;
-	parser->on = member == FILE_CONTENT ? on_content : on_file_name;
+	parser->on = member == FILE_CONTENT ? on_content : member == FILE_REF ? on_file_ref : on_file_name;
 	return ERR_OK;
 }
 
@@ -168,7 +199,7 @@ static enum err_code expect_argument(struct run_parser *parser, struct err *err)
 		tensor_fill_init(&parser->fill, parser->arena, argument->dtype, -1);
 		parser->filling = true;
 		parser->takes_parts = true;
-		parser->on = on_array;
+		parser->on = on_array_first;
 		return ERR_OK;
 	}
 }
@@ -284,6 +315,7 @@ static enum err_code on_item(struct run_parser *parser, enum scan_token token, s
 /* An item comes next, or the end of the list. */
 static enum err_code expect_item(struct run_parser *parser, struct err *err)
 {
+	parser->references_before = parser->reference_count;
 	enum err_code code = expect_data(parser, err);
 	parser->item_on = parser->on;
 	parser->on = on_item;
@@ -315,7 +347,9 @@ static enum err_code keep_item(struct run_parser *parser, struct err *err)
 static enum err_code item_complete(struct run_parser *parser, struct err *err)
 {
 	struct run_request *request = &parser->request;
-	enum err_code code = method_check_inputs(parser->method, request->inputs, request->input_count, err);
+	enum err_code code = ERR_OK;
+	if (parser->reference_count == parser->references_before) /* else when they have been followed */
+		code = method_check_inputs(parser->method, request->inputs, request->input_count, err);
 	if (code == ERR_OK)
 		code = keep_item(parser, err);
 	return code == ERR_OK ? expect_item(parser, err) : code;
@@ -506,8 +540,8 @@ static enum err_code finish(struct run_parser *parser, struct err *err)
 		return err_set(err, ERR_INVALID_ARGUMENT, "'data', the input of method '" STR_FMT "', is missing",
 			       STR_ARG(parser->method->name));
 	parser->request.envelope = parser->request.envelope || parser->request.debug;
-	enum err_code code = ERR_OK;
-	if (!parser->request.each)
+	enum err_code code = run_parser_end_references(parser, err);
+	if (code == ERR_OK && !parser->request.each)
 		code = method_check_inputs(parser->method, parser->request.inputs, parser->request.input_count, err);
 	return code == ERR_OK ? run_parser_end_parameters(parser, err) : code;
 }

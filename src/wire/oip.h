@@ -60,7 +60,8 @@ struct run_parser; /* lives in the arena given to its create function; needs no 
 struct run_parser *oip_parser_create(struct arena *arena, const struct method *method, int64_t json_bytes, int json_depth);
 /* Body of POST /api/v1/servables/.../run: {"data": …, "parameters"?, "debug"?, "envelope"?, "asynchronous"?,
  * "timeout_s"?, "expires_s"?, "start_within_s"?}, or "each": [data, …] instead of "data"; `data` follows the method's input: an ndarray as nested lists, a tuple as a list or as an
- * object keyed by the arguments' names, a file as {"content": base64, "name"?}, anything else as itself. The
+ * object keyed by the arguments' names, a file as {"content": base64, "name"?}, an array or a file as {"ref": "…"}, anything
+ * else as itself. The
  * key "python" (a jsonpickle string of the first SDK) is refused with a message that says what to send. */
 struct run_parser *dlhub_parser_create(struct arena *arena, const struct method *method, int json_depth);
 /* A body that is the method's one input as a .npy file (wire/npy.h). */
@@ -72,6 +73,21 @@ void dlhub_parser_allow_methods(struct run_parser *parser, const struct signatur
 
 /* The body may have so many inputs in "each": 1 unless this is called. Before feeding. */
 void dlhub_parser_allow_items(struct run_parser *parser, size_t most);
+
+/* An input of a DLHub run that lies elsewhere: {"ref": "…"} in place of an array, which is then a .npy file, or of a file's
+ * content. Whoever feeds the parser follows it between run_parser_settle() and run_parser_finish(). */
+#define RUN_REFERENCES_MAX 1024u
+struct run_reference {
+	struct str ref;	  /* as it came */
+	struct str input; /* its argument's name */
+	uint8_t *data;	  /* to be filled in: memory as long as the arena */
+	size_t len;
+	struct tensor *tensor; /* the parser's: the place that it fills */
+	size_t item;	       /* of many inputs */
+};
+/* Reads to its end what the last feeding left, so that all references are known. May take long. */
+must_check enum err_code run_parser_settle(struct run_parser *parser, struct err *err);
+struct run_reference *run_parser_references(struct run_parser *parser, size_t *ret_count);
 
 /* Consumes up to `len` bytes, stopping early after about `budget_ns` of work (0: no budget); *ret_used says how
  * many. After an error the parser only returns that error. */

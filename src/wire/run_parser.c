@@ -464,15 +464,28 @@ size_t run_parser_left(const struct run_parser *parser)
 	return left;
 }
 
+static enum err_code settle(struct run_parser *parser, struct err *err)
+{
+	if (!parser->held)
+		return ERR_OK;
+	struct turn turn = { 0 };
+	parser->held = false;
+	return run_replay(parser, &turn, err);
+}
+
+enum err_code run_parser_settle(struct run_parser *parser, struct err *err)
+{
+	if (parser->failed)
+		return failed_before(parser, err);
+	struct err local = ERR_INIT;
+	return settle(parser, &local) == ERR_OK ? ERR_OK : fail(parser, &local, err);
+}
+
 static enum err_code finish(struct run_parser *parser, struct run_request *ret, struct err *err)
 {
-	if (parser->held) {
-		struct turn turn = { 0 };
-		enum err_code code = run_replay(parser, &turn, err);
-		if (code != ERR_OK)
-			return code;
-		parser->held = false;
-	}
+	enum err_code settled = settle(parser, err);
+	if (settled != ERR_OK)
+		return settled;
 	if (parser->json_bytes != 0 && !json_scan_finish(&parser->body))
 		return syntax_error(parser, err);
 	enum err_code code = parser->finish(parser, err);

@@ -94,6 +94,10 @@ struct run_parser {
 	struct sink bytes;	      /* a file's, or a document's text */
 	token_fn item_on;	      /* takes an element of a tuple, or one of many inputs, if one comes */
 	size_t most_items, item_room; /* of many inputs */
+	struct str reference;	      /* of the argument under way; empty: none */
+	struct run_reference *references;
+	size_t reference_count, reference_room;
+	size_t references_before; /* the present item */
 	bool in_items;		      /* they are under way */
 	bool by_name;		      /* a tuple as an object */
 	uint8_t *given;		      /* a flag an argument, where by name */
@@ -134,6 +138,13 @@ enum err_code run_parser_once(struct run_parser *parser, uint32_t *seen, const c
 enum err_code run_parser_keep(struct run_parser *parser, struct str text, struct str *ret, struct err *err);
 /* Index of the argument, or `count`. */
 size_t run_parser_argument(const struct argument *arguments, size_t count, struct str name);
+
+/* An object {"ref": "…"} has begun in place of the value of argument `argument`; `then` follows it, with the reference kept. */
+void run_parser_reference(struct run_parser *parser, then_fn then);
+/* `reference` stands for the next input. */
+enum err_code run_parser_keep_reference(struct run_parser *parser, struct err *err);
+/* What was found for the references becomes tensors; items that have some are checked. */
+enum err_code run_parser_end_references(struct run_parser *parser, struct err *err);
 
 /* Errors. ERR_INVALID_ARGUMENT "input 'x', byte 203: ...", the byte where the token begins. */
 enum err_code run_parser_refuse(struct run_parser *parser, struct err *err, const char *fmt, ...) _printf_(3, 4);
