@@ -13,9 +13,9 @@ from .errors import (Aborted, AlreadyExists, Cancelled, DataLoss, DeadlineExceed
 from .hub import Hub
 from .memory import SharedMemory
 from .tasks import RunTask
-from .views import Description, Found, Task, Version
+from .views import Blob, Description, Found, Task, Version
 
 __version__ = "0.1.0"
-__all__ = ["Hub", "Description", "Found", "RunTask", "SharedMemory", "Task", "Version", "DLHubError", "Aborted", "AlreadyExists", "Cancelled",
+__all__ = ["Hub", "Blob", "Description", "Found", "RunTask", "SharedMemory", "Task", "Version", "DLHubError", "Aborted", "AlreadyExists", "Cancelled",
            "DataLoss", "DeadlineExceeded", "FailedPrecondition", "InternalError", "InvalidArgument", "NotFound",
            "OutOfRange", "PermissionDenied", "ResourceExhausted", "Unauthenticated", "Unavailable", "Unimplemented"]

@@ -10,7 +10,7 @@ from . import config, errors, metadata, publish, run, tensors
 from .memory import Memories, SharedMemory
 from .tasks import RunTask
 from .transport import Transport
-from .views import Description, Found, Task, Version
+from .views import Blob, Description, Found, Task, Version
 
 LONG_POLL_S = 20
 
@@ -151,6 +151,16 @@ class Hub:
         query = {key: value for key, value in times.items() if value is not None}
         reply = self._transport.document(call.send(self._transport, 600, asynchronous="true", **query))
         return RunTask(self._transport, reply["task_id"], chosen, each, debug)
+
+    def send_blob(self, content, expires=None):
+        """Keeps bytes, or a file's (pathlib.Path), at the hub, to be given to many runs; a Blob. An array is a .npy file.
+
+            image = hub.send_blob(pathlib.Path("scan.tif"))
+            hub.run("alice/detect", {"image": image, "threshold": 0.5})
+        """
+        data = content.read_bytes() if isinstance(content, pathlib.Path) else content
+        return Blob(self._transport.json("PUT", "/api/v1/blobs", data=data, params={"expires_s": expires} if expires else None, timeout=600,
+                                         headers={"Content-Type": "application/octet-stream"}))
 
     def run_task(self, task_id, method="run"):
         """The RunTask of that name, as `hub.run(…, asynchronous=True)` gave it to another program."""

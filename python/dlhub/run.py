@@ -10,6 +10,7 @@ import numpy as np
 
 from . import tensors
 from .errors import InternalError, InvalidArgument
+from .views import Blob
 
 RESERVED = {"timeout", "binary_data_output", "priority", "headers"}  # parameters that the protocol keeps for itself
 SLACK_S = 30  # the hub says itself that a run took too long; only a hub that is gone is given up
@@ -40,7 +41,7 @@ def bind(method, inputs):
     """The value of each argument, in the method's order."""
     names = [argument.name for argument in method.inputs]
     takes_dict = not method.tuple_input and method.inputs[0].type in ("dict", "python object")
-    if isinstance(inputs, dict) and not takes_dict:
+    if isinstance(inputs, dict) and not isinstance(inputs, Blob) and not takes_dict:
         unknown = sorted(set(inputs) - set(names))
         missing = [name for name in names if name not in inputs]
         if unknown or missing:
@@ -179,7 +180,7 @@ def by_json(path, method, data, key, parameters, timeout, debug):
 
 
 def data_of(method, inputs):
-    values = bind(method, inputs)
+    values = [{"ref": value.ref} if isinstance(value, Blob) else value for value in bind(method, inputs)]
     return values if method.tuple_input else values[0]
 
 
@@ -187,7 +188,7 @@ def call_of(path, model_path, method, inputs, parameters, timeout, debug, memori
     """`path` is the servable's, `model_path` its Open Inference Protocol one."""
     if out is not None and (debug or not method.by_tensors(parameters)):
         raise InvalidArgument("out: this run gives no arrays" if not debug else "out: not where debug is asked")
-    if method.by_tensors(parameters) and not debug:
+    if method.by_tensors(parameters) and not debug and not any(isinstance(value, Blob) for value in bind(method, inputs)):
         return by_tensors(model_path, method, inputs, parameters, timeout, memories, out)
     return by_json(path, method, data_of(method, inputs), "data", parameters, timeout, debug)
 

@@ -82,6 +82,15 @@ class Version(dict):
         return f"{self['name']} version {self['version']}{tested}"
 
 
+class Blob(dict):
+    """Bytes that the hub keeps: {"ref", "bytes", "created", "expires"}; in a run it stands for a file or an array (.npy)."""
+
+    ref = property(lambda self: self["ref"])
+
+    def __repr__(self):
+        return f"{self.ref}, {self.get('bytes')} bytes, until {self.get('expires', '')}"
+
+
 class Task(dict):
     """One publish or asynchronous run, as the hub last told of it."""
 

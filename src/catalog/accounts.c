@@ -152,6 +152,8 @@ enum err_code catalog_user_remove(struct catalog *catalog, const char *name, str
 		code = remove_account(connection, "user", name, err);
 	if (code == ERR_OK) /* another may bear the name one day */
 		code = store_run(connection, "UPDATE run_task SET user = '' WHERE user = ?1", BINDS(bind_text(name)), err);
+	if (code == ERR_OK)
+		code = store_run(connection, "UPDATE upload SET expires_ms = 0 WHERE user = ?1", BINDS(bind_text(name)), err);
 	if (code == ERR_OK && admin)
 		code = check_administrators(connection, err);
 	return store_write_end(catalog, connection, code, err);

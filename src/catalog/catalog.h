@@ -10,7 +10,7 @@
 #include "base/settings.h"
 #include "identity/identity.h"
 
-#define CATALOG_FORMAT 3 /* of the data folder; older ones are migrated, newer ones refused */
+#define CATALOG_FORMAT 4 /* of the data folder; older ones are migrated, newer ones refused */
 
 struct catalog;
 /* Makes or migrates DIR/catalog.sqlite. ERR_FAILED_PRECONDITION: of a newer format. */

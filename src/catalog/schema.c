@@ -163,7 +163,19 @@ static const char format_3[] =
 	"  created_ms INTEGER NOT NULL,"
 	"  seen_ms INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;";
 
-static const struct schema_step steps[] = { { 1, format_1 }, { 2, format_2 }, { 3, format_3 } };
+/* Blobs that users sent to be named in runs. */
+static const char format_4[] =
+	"CREATE TABLE upload("
+	"  user TEXT NOT NULL,"
+	"  digest TEXT NOT NULL,"
+	"  file TEXT NOT NULL," /* its name in DIR/uploads */
+	"  bytes INTEGER NOT NULL,"
+	"  created_ms INTEGER NOT NULL,"
+	"  expires_ms INTEGER NOT NULL,"
+	"  PRIMARY KEY(user, digest)) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX upload_expiry ON upload(expires_ms);";
+
+static const struct schema_step steps[] = { { 1, format_1 }, { 2, format_2 }, { 3, format_3 }, { 4, format_4 } };
 _Static_assert(CATALOG_FORMAT == ARRAY_SIZE(steps), "each format has the step that leads to it");
 
 static enum err_code read_pragma(struct connection *connection, const char *sql, int64_t *ret, struct err *err)

@@ -179,13 +179,15 @@ static enum err_code decide(struct request *request, struct err *err)
 static enum err_code check_body_size(struct request *request, struct err *err)
 {
 	const struct settings *settings = request->server->parts.settings;
-	enum setting limit = request->route->kind == ROUTE_RUN	    ? SETTING_LIMITS_BODY_BYTES :
+	enum setting limit = request->route->kind == ROUTE_RUN || request->route->kind == ROUTE_BLOB ? SETTING_LIMITS_BODY_BYTES :
 			     request->route->kind == ROUTE_PUBLISH ? SETTING_LIMITS_ARCHIVE_BYTES :
 								      SETTING_LIMITS_METADATA_BYTES;
 	int64_t most = settings_int(settings, limit);
 	if (request->route->kind == ROUTE_PUBLISH)
 		most += settings_int(settings, SETTING_LIMITS_METADATA_BYTES) + 4096;
 	request->body_limit = most;
+	if (request->route->kind == ROUTE_BLOB)
+		request->body.ceiling = (size_t)most;
 	if (request->body_bytes <= most)
 		return ERR_OK;
 	return err_set(err, ERR_OUT_OF_RANGE, "the body has more than %lld bytes (%s)", (long long)most,
@@ -211,6 +213,12 @@ static enum err_code check_body_coding(struct request *request, struct err *err)
 	return err_advise(err, "send it with 'Content-Encoding: gzip', or as it is");
 }
 
+bool request_has_type(const struct request *request, const char *type)
+{
+	const char *own = request->content_type ?: "";
+	return strcspn(own, "; \t") == strlen(type) && strncasecmp(own, type, strlen(type)) == 0;
+}
+
 /* What a body says to be must be what its route reads. Types that say nothing (curl's own, bytes, text) count as JSON. */
 static enum err_code check_body_type(struct request *request, struct err *err)
 {
@@ -221,7 +229,9 @@ static enum err_code check_body_type(struct request *request, struct err *err)
 	enum err_code code = request->has_body ? check_body_coding(request, err) : ERR_OK;
 	if (code != ERR_OK || !request->has_body)
 		return code;
-	if (!type || !*type || request->route->kind == ROUTE_PUBLISH)
+	if (!type || !*type || request->route->kind == ROUTE_PUBLISH || request->route->kind == ROUTE_BLOB)
+		return ERR_OK;
+	if (request->route->handler == begin_run && request_has_type(request, TYPE_FORM))
 		return ERR_OK;
 	size_t len = strcspn(type, "; \t");
 	if (len > 5 && strncasecmp(type + len - 5, "+json", 5) == 0)
@@ -232,12 +242,6 @@ static enum err_code check_body_type(struct request *request, struct err *err)
 	err_set(err, ERR_INVALID_ARGUMENT, "Content-Type is '%s', but this takes JSON%s", type,
 		is_run(request) ? ", " TYPE_BYTES " or " TYPE_NPY : "");
 	return err_advise(err, "send 'Content-Type: application/json'");
-}
-
-bool request_has_type(const struct request *request, const char *type)
-{
-	const char *own = request->content_type ?: "";
-	return strcspn(own, "; \t") == strlen(type) && strncasecmp(own, type, strlen(type)) == 0;
 }
 
 static enum err_code first_look(struct request *request, const char *method, const char *url, struct err *err)

@@ -13,6 +13,7 @@
 #include <microhttpd.h>
 
 #define TYPE_NPY "application/x-npy"
+#define TYPE_FORM "multipart/form-data"
 #define TYPE_BYTES "application/octet-stream"
 #define REQUEST_PARAMS 4
 #define REQUEST_SEGMENTS 12
@@ -54,6 +55,7 @@ enum run_form {
 
 struct route;
 struct task_stream; /* http/task_events.c */
+struct run_parts; /* http/run_parts.c */
 struct unpacker; /* http/run_body.c */
 struct upload;	 /* http/publish_routes.c */
 
@@ -89,6 +91,8 @@ struct request {
 	struct run *run;
 	struct run_parser *parser;
 	struct unpacker *unpacker; /* owned; NULL: the body is not compressed */
+	struct run_parts *parts;   /* owned; NULL: the body is no form */
+	bool follow;		   /* it names inputs that are to be found */
 	bool infer;		   /* the forms of the Open Inference Protocol, not of DLHub */
 	enum run_form form;	   /* of the answer */
 	size_t output;		   /* that is asked for, where a form has room for one */

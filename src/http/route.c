@@ -59,6 +59,8 @@ static const struct route routes[] = {
 	{ METHOD_GET, SERVABLE "/files/{path...}", ROUTE_POOL, ACCESS_DOWNLOAD, handle_file },
 	{ METHOD_GET, VERSION "/files/{path...}", ROUTE_POOL, ACCESS_DOWNLOAD, handle_file, 2 },
 	{ METHOD_POST, "/api/v1/publish", ROUTE_PUBLISH, ACCESS_SIGNED_IN, NULL },
+	{ METHOD_GET | METHOD_PUT, "/api/v1/blobs", ROUTE_BLOB, ACCESS_SIGNED_IN, handle_blobs },
+	{ METHOD_DELETE, "/api/v1/blobs/{blob}", ROUTE_POOL, ACCESS_SIGNED_IN, handle_blob },
 	{ METHOD_GET, "/api/v1/tasks", ROUTE_POOL, ACCESS_SIGNED_IN, handle_tasks },
 	{ METHOD_GET, "/api/v1/tasks/{task}", ROUTE_TASK, ACCESS_SIGNED_IN, handle_task },
 	{ METHOD_DELETE, "/api/v1/tasks/{task}", ROUTE_TASK, ACCESS_SIGNED_IN, handle_task_end },

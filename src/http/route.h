@@ -8,6 +8,7 @@ enum route_kind {
 	ROUTE_POOL,    /* handler runs on the catalog lane with the whole body in request->body */
 	ROUTE_SEARCH,  /* the same on the search lane */
 	ROUTE_INLINE,  /* handler runs on the loop, at the end of the body; must not block; may suspend and reply later */
+	ROUTE_BLOB,    /* as ROUTE_POOL, on the disk lane and with a body of limits.body_bytes, of any type */
 	ROUTE_TASK,    /* handler runs on the loop; without a reply, request->pool_handler then runs on the catalog lane */
 	ROUTE_RUN,     /* body is parsed as it comes, then scheduled; `handler` makes the parser */
 	ROUTE_PUBLISH, /* multipart upload */
@@ -96,6 +97,8 @@ enum err_code handle_member(struct request *, struct err *);
 enum err_code handle_sites(struct request *, struct err *); /* site_routes.c */
 enum err_code handle_add_site(struct request *, struct err *);
 enum err_code handle_remove_site(struct request *, struct err *);
+enum err_code handle_blobs(struct request *, struct err *); /* blob_routes.c */
+enum err_code handle_blob(struct request *, struct err *);
 enum err_code handle_tasks(struct request *, struct err *); /* task_routes.c */
 enum err_code handle_task(struct request *, struct err *);
 enum err_code handle_task_end(struct request *, struct err *);

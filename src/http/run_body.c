@@ -94,7 +94,10 @@ void run_feed(struct request *request, const char *data, size_t *len)
 	size_t used = 0;
 	if (request->body_seen > most)
 		(void)!too_large(most, "", &err);
-	else if (request->unpacker)
+	else if (request->parts) {
+		if (run_parts_feed(request, data, *len, &err) == ERR_OK)
+			used = *len;
+	} else if (request->unpacker)
 		(void)!feed_compressed(request, data, *len, most, budget_ns, &used, &err);
 	else
 		(void)!run_parser_feed(request->parser, data, *len, budget_ns, &used, &err);

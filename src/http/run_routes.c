@@ -80,6 +80,8 @@ enum err_code begin_run(struct request *request, struct err *err)
 	code = take_parser(request, dlhub_parser_create(arena, method, json_depth(request)), err);
 	if (code != ERR_OK)
 		return code;
+	if (request_has_type(request, TYPE_FORM) && run_parts_begin(request, err) != ERR_OK)
+		return err->code;
 	dlhub_parser_allow_items(request->parser, (size_t)settings_int(request->server->parts.settings, SETTING_LIMITS_EACH));
 	if (!request_argument(request, "method"))
 		dlhub_parser_allow_methods(request->parser, request->servable->signature);
@@ -150,11 +152,21 @@ static enum err_code find_outputs(struct request *request, bool asynchronous, st
 static enum err_code parse_end(struct request *request, struct err *err)
 {
 	struct run *run = request->run;
-	enum err_code code = run_body_end(request, err);
+	size_t references = 0;
+	enum err_code code = request->follow ? run_references_follow(request, err) : run_body_end(request, err);
+	if (code == ERR_OK)
+		code = run_parser_settle(request->parser, err);
+	if (code == ERR_OK)
+		(void)run_parser_references(request->parser, &references);
+	if (code == ERR_OK && references && !request->follow) {
+		request->follow = true; /* first they are found */
+		return ERR_OK;
+	}
 	if (code == ERR_OK)
 		code = run_parser_finish(request->parser, &run->request, err);
 	if (code != ERR_OK)
 		return code;
+	request->follow = false;
 	run->method = run->request.method;
 	return run_reply_choose(request, run->method, err);
 }
@@ -215,11 +227,31 @@ static void parse_end_work(void *context)
 	err_done(&err);
 }
 
+static void parse_end_done(void *context);
+
+/* The body has been read. false: its answer comes later. */
+static bool parsed(struct request *request)
+{
+	struct http_server *server = request->server;
+	if (!request->reply.status && request->follow) {
+		if (pool_submit(server->parts.loop, LANE_FETCH, parse_end_work, parse_end_done, request)) {
+			server->pending++;
+			request_suspend(request);
+			return false;
+		}
+		struct err err = ERR_INIT;
+		err_set(&err, ERR_UNAVAILABLE, "the hub is busy: too many runs name inputs that are to be found");
+		reply_error(request, &err);
+		err_done(&err);
+	}
+	return (request->reply.status || go_on(request)) && !refusal_hold(request);
+}
+
 static void parse_end_done(void *context)
 {
 	struct request *request = context;
 	request->server->pending--;
-	if ((request->reply.status || go_on(request)) && !refusal_hold(request))
+	if (parsed(request))
 		request_complete(request);
 }
 
@@ -227,7 +259,7 @@ void run_finish(struct request *request)
 {
 	struct http_server *server = request->server;
 	struct err err = ERR_INIT;
-	if (find_inputs(request, &err) != ERR_OK) {
+	if ((request->parts && run_parts_end(request, &err) != ERR_OK) || find_inputs(request, &err) != ERR_OK) {
 		reply_error(request, &err);
 		err_done(&err);
 		request->phase = PHASE_REPLY;
@@ -240,7 +272,7 @@ void run_finish(struct request *request)
 		return;
 	}
 	parse_end_work(request);
-	if ((request->reply.status || go_on(request)) && !refusal_hold(request))
+	if (parsed(request))
 		request->phase = PHASE_REPLY;
 }
 

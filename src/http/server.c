@@ -38,6 +38,7 @@ static void request_destroy(struct request *request)
 	upload_destroy(request->upload);
 	task_submit_forget(request);
 	task_stream_destroy(request->stream);
+	run_parts_destroy(request->parts);
 	free(request->task_bytes);
 	free(request->error_metadata);
 	err_done(&request->lookup);
@@ -212,8 +213,8 @@ static void body_bytes(struct request *request, const char *data, size_t *len)
 	default:
 		if (!buf_append(&request->body, data, *len)) {
 			struct err err = ERR_INIT;
-			err_set(&err, ERR_OUT_OF_RANGE, "the body has more than %lld bytes (limits.metadata_bytes)",
-				(long long)request->body.ceiling);
+			err_set(&err, ERR_OUT_OF_RANGE, "the body has more than %lld bytes (%s)", (long long)request->body.ceiling,
+				request->route->kind == ROUTE_BLOB ? "limits.body_bytes" : "limits.metadata_bytes");
 			reply_error(request, &err);
 			err_done(&err);
 		}
@@ -351,7 +352,8 @@ void request_to_pool(struct request *request)
 {
 	if (request->route->prepare)
 		request->route->prepare(request);
-	enum lane lane = request->route->kind == ROUTE_SEARCH ? LANE_SEARCH : LANE_CATALOG;
+	enum route_kind kind = request->route->kind;
+	enum lane lane = kind == ROUTE_SEARCH ? LANE_SEARCH : kind == ROUTE_BLOB ? LANE_DISK : LANE_CATALOG;
 	if (!pool_submit(request->server->parts.loop, lane, run_handler, handler_done, request)) {
 		struct err err = ERR_INIT;
 		err_set(&err, ERR_UNAVAILABLE, "the hub is busy: too many requests wait for the catalog");

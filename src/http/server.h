@@ -14,6 +14,7 @@
 #include "schedule/site_desk.h"
 #include "schedule/run_report.h"
 #include "schedule/tasks.h"
+#include "schedule/uploads.h"
 
 struct http_server;
 
@@ -33,6 +34,7 @@ struct http_parts { /* all borrowed, must outlive the server */
 	struct run_reporter *reporter;
 	struct publisher *publisher;
 	struct tasks *tasks;
+	struct uploads *uploads;
 	const struct site_desk *sites;
 };
 

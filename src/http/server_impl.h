@@ -62,6 +62,17 @@ must_check enum err_code run_body_end(struct request *request, struct err *err);
 must_check enum err_code unpacker_begin(struct request *request, struct err *err); /* where the body is compressed */
 void unpacker_destroy(struct unpacker *unpacker);
 
+/* http/run_parts.c: a body that is a form. */
+must_check enum err_code run_parts_begin(struct request *request, struct err *err);
+must_check enum err_code run_parts_feed(struct request *request, const char *data, size_t len, struct err *err);
+/* All parts are there: gives the parser the run that they are. */
+must_check enum err_code run_parts_end(struct request *request, struct err *err);
+bool run_parts_find(struct request *request, struct str name, uint8_t **ret, size_t *ret_len);
+void run_parts_destroy(struct run_parts *parts);
+
+/* http/run_references.c: finds the inputs that the run names. On the pool: blocks, on addresses as long as fetch.s. */
+must_check enum err_code run_references_follow(struct request *request, struct err *err);
+
 /* http/run_routes.c */
 void run_finish(struct request *request);
 /* Nobody waits for the run any more: it ends without its request. */

@@ -16,7 +16,7 @@
 #define TASKS "tasks"
 
 /* What a backup holds besides the catalog, in the order in which it is put back. */
-static const char *const members[] = { "format", "admin.token", "blobs", "versions", "environments", "logs", TASKS };
+static const char *const members[] = { "format", "admin.token", "blobs", "versions", "environments", "logs", "uploads", TASKS };
 
 static enum err_code run_tar(const char *const *argv, const char *what, struct err *err)
 {

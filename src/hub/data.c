@@ -86,7 +86,7 @@ enum err_code data_folder_open(const char *path, struct data_folder *ret, struct
 	}
 	if (code != ERR_OK)
 		return code;
-	static const char *const folders[] = { "blobs", "versions", "environments", "publish", "logs", "tasks" };
+	static const char *const folders[] = { "blobs", "versions", "environments", "publish", "logs", "tasks", "uploads" };
 	for (size_t i = 0; i < ARRAY_SIZE(folders) && code == ERR_OK; i++) {
 		_cleanup_free_ char *folder = xasprintf("%s/%s", whole, folders[i]);
 		code = fs_mkdirs(folder, err);

@@ -9,6 +9,7 @@
 #include "hub/data.h"
 #include "hub/metrics.h"
 #include "io/fs.h"
+#include "io/outgoing_policy.h"
 #include "io/sandbox.h"
 #include "site/local.h"
 #include "site/sites.h"
@@ -46,6 +47,7 @@ struct hub {
 	struct hub_metrics own_metrics;
 	struct publisher *publisher;
 	struct tasks *tasks;
+	struct uploads *uploads;
 	struct http_server *http;
 	struct grpc_server *grpc;
 	struct signal_watch *on_term, *on_int, *on_hup;
@@ -289,6 +291,9 @@ static void recover(void *context)
 	if (publisher_recover(hub->publisher, &err) != ERR_OK)
 		log_warning("cleaning up: %s", err_text(&err));
 	err_done(&err);
+	if (uploads_recover(hub->uploads, &err) != ERR_OK)
+		log_warning("cleaning up blobs: %s", err_text(&err));
+	err_done(&err);
 	if (tasks_recover(hub->tasks, &err) != ERR_OK)
 		log_error("asynchronous tasks of before wait for the next start: %s", err_text(&err));
 	err_done(&err);
@@ -297,6 +302,7 @@ static void recover(void *context)
 static void recovered(void *context)
 {
 	struct hub *hub = context;
+	uploads_begin_work(hub->uploads);
 	tasks_begin_work(hub->tasks);
 	publisher_begin_work(hub->publisher);
 }
@@ -382,6 +388,10 @@ static enum err_code build(struct hub *hub, struct err *err)
 	metrics_add(hub->metrics, run_path_collect, hub->runs);
 	hub->tracer = tracer_create(hub->loop, hub->settings, hub->metrics);
 	hub->reporter = run_reporter_create(hub->settings, hub->statistics, hub->tracer);
+	code = outgoing_policy_check(settings_string(hub->settings, SETTING_FETCH_ALLOW), err);
+	if (code != ERR_OK)
+		return err_wrap(err, "fetch.allow");
+	hub->uploads = uploads_create(hub->loop, hub->settings, hub->data.path, hub->catalog);
 	hub->tasks = tasks_create(&(struct tasks_parts){ .loop = hub->loop,
 							 .settings = hub->settings,
 							 .data = hub->data.path,
@@ -406,6 +416,7 @@ static enum err_code build(struct hub *hub, struct err *err)
 						       .metrics = hub->metrics,
 						       .reporter = hub->reporter,
 						       .publisher = hub->publisher,
+						       .uploads = hub->uploads,
 						       .tasks = hub->tasks,
 						       .sites = sites_desk(hub->sites) },
 				 &hub->http, err);
@@ -436,6 +447,7 @@ static void teardown(struct hub *hub)
 	hub->http = NULL;
 	lend_door_close(hub->lend);
 	tasks_destroy(hub->tasks);
+	uploads_destroy(hub->uploads);
 	lookup_destroy(hub->lookup);
 	run_reporter_destroy(hub->reporter);
 	tracer_destroy(hub->tracer);

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -163,6 +164,31 @@ bool fs_exists(const char *path)
 {
 	struct stat st;
 	return stat(path, &st) == 0;
+}
+
+char **fs_list(const char *path)
+{
+	size_t count = 0, capacity = 16;
+	char **names = xcalloc(capacity, sizeof(char *));
+	DIR *folder = opendir(path);
+	for (struct dirent *entry; folder && (entry = readdir(folder));) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (count + 1 == capacity)
+			names = xrealloc(names, (capacity *= 2) * sizeof(*names));
+		names[count++] = xstrdup(entry->d_name);
+		names[count] = NULL;
+	}
+	if (folder)
+		closedir(folder);
+	return names;
+}
+
+void fs_list_free(char **names)
+{
+	for (char **name = names; name && *name; name++)
+		free(*name);
+	free(names);
 }
 
 /* --- the lock --- */

@@ -61,6 +61,6 @@ void signal_watch_close(struct signal_watch *watch);
 /* --- the pool --- */
 /* `work` runs on a pool thread, then `done` on the loop's thread, exactly once, even when the loop is being
  * destroyed. Lanes keep slow work from holding up short work; each has its own threads and a bounded queue. */
-enum lane { LANE_DISK, LANE_CATALOG, LANE_SEARCH, LANE_COUNT };
+enum lane { LANE_DISK, LANE_CATALOG, LANE_SEARCH, LANE_FETCH, LANE_COUNT };
 /* false (nothing will run): the lane's queue is full (1024), or the loop is being destroyed. */
 must_check bool pool_submit(struct loop *loop, enum lane lane, loop_fn work, loop_fn done, void *context);

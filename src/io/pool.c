@@ -19,6 +19,7 @@ static const struct {
 	[LANE_DISK] = { "dlhub-disk", 4 },
 	[LANE_CATALOG] = { "dlhub-catalog", 3 },
 	[LANE_SEARCH] = { "dlhub-search", 2 },
+	[LANE_FETCH] = { "dlhub-fetch", 4 },
 };
 
 struct job {

@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "io/fs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -303,25 +302,6 @@ void tasks_drop_files(struct tasks *tasks, const char *id, bool input, bool resu
 	str_copy(drop->id, sizeof(drop->id), id);
 	if (!pool_submit(tasks->parts.loop, LANE_DISK, drop_files, free, drop))
 		free(drop); /* the next start removes it as a stray */
-}
-
-char **tasks_list_files(const char *data)
-{
-	_cleanup_free_ char *path = xasprintf("%s/tasks", data);
-	size_t count = 0, capacity = 16;
-	char **names = xcalloc(capacity, sizeof(*names));
-	DIR *folder = opendir(path);
-	for (struct dirent *entry; folder && (entry = readdir(folder));) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		if (count + 1 == capacity)
-			names = xrealloc(names, (capacity *= 2) * sizeof(*names));
-		names[count++] = xstrdup(entry->d_name);
-		names[count] = NULL;
-	}
-	if (folder)
-		closedir(folder);
-	return names;
 }
 
 /* Does a row need this file? An open one its input, one that ended its result. */

@@ -364,7 +364,8 @@ struct tasks *tasks_create(const struct tasks_parts *parts)
 	tasks->hook = hook_create_before_wait(parts->loop, on_before_wait, tasks);
 	tasks->tick = timer_create_on(parts->loop, on_tick, tasks);
 	tasks->sweeper = timer_create_on(parts->loop, on_sweep, tasks);
-	tasks->strays = tasks_list_files(parts->data); /* before new ones come that would look like strays */
+	_cleanup_free_ char *folder = xasprintf("%s/tasks", parts->data);
+	tasks->strays = fs_list(folder); /* before new ones come that would look like strays */
 	return tasks;
 }
 
@@ -491,8 +492,6 @@ void tasks_destroy(struct tasks *tasks)
 	timer_close(tasks->sweeper);
 	table_done(&tasks->table);
 	table_done(&tasks->users);
-	for (char **name = tasks->strays; *name; name++)
-		free(*name);
-	free(tasks->strays);
+	fs_list_free(tasks->strays);
 	free(tasks);
 }

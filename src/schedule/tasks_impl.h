@@ -194,7 +194,6 @@ void task_spill(struct task *task);
 void tasks_drop_files(struct tasks *tasks, const char *id, bool input, bool result);
 void tasks_drop_file_now(const struct tasks *tasks, const char *id, enum task_file which); /* pool */
 void tasks_remove_strays(struct tasks *tasks); /* pool */
-char **tasks_list_files(const char *data);
 
 /* --- task_events.c --- */
 void task_changed(struct task *task);

@@ -187,6 +187,9 @@ def test_every_route_answers_as_documented(send, identity_onnx):
         assert send("GET", SERVABLE + at).json()["access"]["visible_to"] == ["public"]
         assert send("GET", SERVABLE + at + "/files/model.onnx").body == identity_onnx
         assert send("PATCH", SERVABLE + at, {"datacite": {"titles": [{"title": "Other"}]}}).status == 200
+    blob = send("PUT", "/api/v1/blobs", b"bytes")
+    assert blob.status == 201 and send("GET", "/api/v1/blobs").json()["blobs"] == [blob.json()]
+    assert send("DELETE", f"/api/v1/blobs/{blob.json()['ref']}").status == 204
     assert send("POST", "/v2/repository/index").json()[0]["name"] == "admin/identity"
     for kind in ("system", "cuda"):
         for at in ("", "/region/r"):
@@ -222,7 +225,7 @@ def test_every_route_refuses_as_documented(send):
         for token in (None, "dlh_" + "0" * 64, eve, True):
             body = None if method == "GET" else b"nonsense"
             reply = send(method, real, body, token)
-            assert reply.status in (200, 204, 400, 401, 403, 404, 412, 501), (method, real, reply.body)
+            assert reply.status in (200, 201, 204, 400, 401, 403, 404, 412, 501), (method, real, reply.body)
             if token == "dlh_" + "0" * 64:
                 assert reply.status == 401
     for path in ("/nothing", "/api/v1/servables/a/b/c"):

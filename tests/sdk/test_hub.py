@@ -1,5 +1,7 @@
 """The SDK against a real hub: publish, find, run, and what goes wrong."""
 
+import io
+
 import numpy as np
 import pytest
 import requests
@@ -284,3 +286,13 @@ def test_runs_that_are_fetched_later(sdk, anonymous, identity, module):
     many.remove()
     with pytest.raises(dlhub.NotFound):
         many.result()
+
+
+def test_what_is_sent_once_and_given_often(sdk, identity, module):
+    sdk.publish(module, "size", "Counts", function="size", example_input=b"abc")
+    blob = sdk.send_blob(b"12345", expires=600)
+    assert blob.ref.startswith("blob:sha256:") and sdk.run("admin/size", blob) == 5
+    assert sdk.run("admin/size", [blob, b"1"], each=True, asynchronous=True).result() == [5, 1]
+    out = io.BytesIO()
+    np.save(out, np.float32([1, 2.5]))
+    assert sdk.run(identity, sdk.send_blob(out.getvalue())).tolist() == [1, 2.5]
