@@ -105,7 +105,8 @@ enum err_code catalog_uploads_list(struct catalog *catalog, const char *user, in
 	return account_list(catalog, list, BINDS(bind_text(user), bind_int(now_ms)), ret, err);
 }
 
-enum err_code catalog_upload_remove(struct catalog *catalog, const char *user, const char *digest, char *ret_file, struct err *err)
+enum err_code catalog_upload_remove(struct catalog *catalog, const char *user, const char *digest, char *ret_file,
+				    struct err *err)
 {
 	struct connection *connection;
 	char file[UPLOAD_FILE_LEN + 1] = "";

@@ -5,8 +5,8 @@
 #define A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
-static enum err_code put(struct catalog *c, const char *user, const char *digest, const char *file, int64_t bytes, int64_t expires_ms,
-			 char *replaced)
+static enum err_code put(struct catalog *c, const char *user, const char *digest, const char *file, int64_t bytes,
+			 int64_t expires_ms, char *replaced)
 {
 	struct upload_row row = { .user = user, .bytes = bytes, .created_ms = 5, .expires_ms = expires_ms };
 	str_copy(row.digest, sizeof(row.digest), digest);

@@ -245,7 +245,8 @@ const struct cli_command cmd_publish = {
 	.usage = "PATH --name NAME --title TITLE [options]",
 	.about =
 		"PATH is a model file (.onnx, .keras, .h5, .pt, .pkl, .joblib …), a folder (a SavedModel, or code with its\n"
-		"data), a Python module with --function or --class, or a pipeline.json of steps that are servables. Type, inputs and outputs are found automatically.\n"
+		"data), a Python module with --function or --class, or a pipeline.json of steps that are servables. Type, inputs\n"
+		"and outputs are found automatically.\n"
 		"Before it becomes visible the hub runs it on an example and compares with what your own framework gives,\n"
 		"where that is installed here. Without --visible-to the hub's own rule says who may see it.",
 	.options = publish_options,

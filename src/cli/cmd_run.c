@@ -265,7 +265,9 @@ static enum err_code run_run(struct cli *cli, struct err *err)
 	if (code == ERR_OK && args_has(&cli->args, "each") && !args_has(&cli->args, "async"))
 		code = err_set(err, ERR_INVALID_ARGUMENT, "--each, many inputs, makes a task: say --async too");
 	if (code == ERR_OK && args_has(&cli->args, "output") && args_has(&cli->args, "async"))
-		code = err_set(err, ERR_INVALID_ARGUMENT, "--async prints the task; its result is written by `dlhub task result TASK --output FILE`");
+		code = err_set(
+			err, ERR_INVALID_ARGUMENT,
+			"--async prints the task; its result is written by `dlhub task result TASK --output FILE`");
 	if (code == ERR_OK)
 		code = run_parameters(cli, &job.parameters, err);
 	if (code == ERR_OK)

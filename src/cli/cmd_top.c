@@ -115,7 +115,8 @@ static void print_view(struct cli *cli, const struct view *view, size_t most)
 	_cleanup_free_ struct row *rows = rows_of(view, &count);
 	out_bytes((int64_t)gauge(view, "process_resident_memory_bytes"), memory);
 	double cpu = grown(view, "process_cpu_seconds_total", NULL, NULL) / elapsed_s(view);
-	out_print(cli, BOLD "%s" PLAIN "  up %.0f s  hub %.0f %% of a core, %s  workers %.0f  connections %.0f  longest turn %.2f ms\n\n",
+	out_print(cli,
+		  BOLD "%s" PLAIN "  up %.0f s  hub %.0f %% of a core, %s  workers %.0f  connections %.0f  longest turn %.2f ms\n\n",
 		  cli->endpoint, since_start_s(view), 100 * cpu, memory, gauge(view, "dlhub_workers"),
 		  gauge(view, "dlhub_http_connections"), 1e3 * gauge(view, "dlhub_loop_longest_turn_seconds"));
 	if (!count) {

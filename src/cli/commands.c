@@ -6,9 +6,10 @@ extern const struct cli_command cmd_serve, cmd_login, cmd_logout, cmd_whoami, cm
 	cmd_groups, cmd_top, cmd_task, cmd_token, cmd_doctor, cmd_backup, cmd_restore, cmd_completion, cmd_site;
 
 const struct cli_command *const cli_commands[] = {
-	&cmd_serve,  &cmd_login,    &cmd_logout,  &cmd_whoami, &cmd_init,     &cmd_publish,    &cmd_status, &cmd_logs,
-	&cmd_search, &cmd_describe, &cmd_methods, &cmd_run,    &cmd_task,     &cmd_versions, &cmd_serving,   &cmd_access,     &cmd_rm,	    &cmd_users,
-	&cmd_groups, &cmd_top, &cmd_token, &cmd_site,    &cmd_doctor,  &cmd_backup, &cmd_restore,  &cmd_completion, NULL,
+	&cmd_serve,   &cmd_login,  &cmd_logout,	  &cmd_whoami,	&cmd_init,	 &cmd_publish, &cmd_status,
+	&cmd_logs,    &cmd_search, &cmd_describe, &cmd_methods, &cmd_run,	 &cmd_task,    &cmd_versions,
+	&cmd_serving, &cmd_access, &cmd_rm,	  &cmd_users,	&cmd_groups,	 &cmd_top,     &cmd_token,
+	&cmd_site,    &cmd_doctor, &cmd_backup,	  &cmd_restore, &cmd_completion, NULL,
 };
 
 const struct cli_option cli_global_options[] = {

@@ -10,9 +10,11 @@ static void test_lines(void **state)
 {
 	struct samples samples;
 	struct err err = ERR_INIT;
-	assert_int_equal(samples_parse("# HELP up What\n# TYPE up gauge\nup 1\n\nn{model=\"a\\\"b\\\\c\",code=\"x\\ny\"} 2.5\nn{model=\"z\"} 3",
-				       &samples, &err),
-			 ERR_OK);
+	assert_int_equal(
+		samples_parse(
+			"# HELP up What\n# TYPE up gauge\nup 1\n\nn{model=\"a\\\"b\\\\c\",code=\"x\\ny\"} 2.5\nn{model=\"z\"} 3",
+			&samples, &err),
+		ERR_OK);
 	assert_int_equal(samples.count, 3);
 	assert_string_equal(samples.list[0].name, "up");
 	assert_string_equal(sample_label(&samples.list[1], "model"), "a\"b\\c");

@@ -108,7 +108,8 @@ void server_collect_metrics(void *context, struct buf *out)
 	}
 	metric_family(out, "dlhub_grpc_connections", METRIC_GAUGE, "Open connections");
 	metric_sample(out, "dlhub_grpc_connections", NULL, NULL, (double)server->connection_count);
-	metric_family(out, "dlhub_grpc_cut_off_total", METRIC_COUNTER, "Connections closed because their peer was slow, stuck or a flood");
+	metric_family(out, "dlhub_grpc_cut_off_total", METRIC_COUNTER,
+		      "Connections closed because their peer was slow, stuck or a flood");
 	metric_sample(out, "dlhub_grpc_cut_off_total", NULL, NULL, (double)server->cut_off);
 	metric_family(out, "dlhub_grpc_unanswered", METRIC_GAUGE, "Calls under way");
 	metric_sample(out, "dlhub_grpc_unanswered", NULL, NULL, (double)server->call_count);

@@ -2,8 +2,9 @@
  *
  * libmicrohttpd closes a connection that is silent for limits.idle_s; a client that sends a byte now and then is never
  * silent. So a new connection has limits.head_s to send a whole head, a kept one limits.idle_s after its last answer, and a
- * body must come with limits.body_rate on the whole, which counts after limits.head_s, too. Where connections run short, those that wait for a head give way, the
- * one that has waited longest first: slow clients may be as many as they like and keep nobody out. */
+ * body must come with limits.body_rate on the whole, which counts after limits.head_s, too. Where connections run short, those
+ * that wait for a head give way, the one that has waited longest first: slow clients may be as many as they like and keep
+ * nobody out. */
 #include "http/server_impl.h"
 
 #include "base/alloc.h"

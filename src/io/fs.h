@@ -15,7 +15,8 @@ must_check enum err_code fs_sync_dir(const char *path, struct err *err);
 /* Removes a file or a whole tree; never follows links; absent is fine. */
 must_check enum err_code fs_remove_tree(const char *path, struct err *err);
 bool fs_exists(const char *path);
-/* The names in a folder but "." and "..", in no order, NULL behind; none where it cannot be read. Returned owned: fs_list_free(). */
+/* The names in a folder but "." and "..", in no order, NULL behind; none where it cannot be read. Returned owned:
+ * fs_list_free(). */
 char **fs_list(const char *path);
 void fs_list_free(char **names);
 /* Bytes of all regular files below; -1: it cannot be read. */

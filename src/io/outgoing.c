@@ -157,7 +157,8 @@ static enum err_code judge(const struct fetching *fetching, CURLcode result, lon
 	return err_set(err, ERR_FAILED_PRECONDITION, "%s answers HTTP %ld", host, status);
 }
 
-enum err_code outgoing_get(const struct outgoing_fetch *fetch, struct arena *arena, uint8_t **ret, size_t *ret_len, struct err *err)
+enum err_code outgoing_get(const struct outgoing_fetch *fetch, struct arena *arena, uint8_t **ret, size_t *ret_len,
+			   struct err *err)
 {
 	static uint8_t nothing;
 	char reason[CURL_ERROR_SIZE] = "";

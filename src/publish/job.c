@@ -21,7 +21,8 @@
 static const struct step *const steps_of_model[] = { &step_unpack,	     &step_inspect, &step_choose_environment, &step_install,
 						     &step_read_lock,	     &step_inspect_python, &step_unpack_export,
 						     &step_store,	     &step_test,    &step_publish,	      NULL };
-static const struct step *const steps_of_pipeline[] = { &step_read_pipeline, &step_store, &step_test_pipeline, &step_publish, NULL };
+static const struct step *const steps_of_pipeline[] = { &step_read_pipeline, &step_store, &step_test_pipeline,
+							&step_publish, NULL };
 
 /* --- what steps use --- */
 

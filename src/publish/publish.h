@@ -41,7 +41,8 @@ void publisher_begin_work(struct publisher *publisher);
 /* A fresh id (32 hex) and the folder DIR/publish/ID for its upload, made. Pool. Both returned owned. */
 must_check enum err_code publisher_begin(struct publisher *publisher, char **ret_task, char **ret_folder, struct err *err);
 /* Checks the metadata document, syncs the upload, and records the task. Pool. From ERR_OK on it is kept. On an
- * error the folder is removed. `filename` is the upload's own, NULL where there was none: only a pipeline has none. *ret_servable: "owner/name", returned owned. */
+ * error the folder is removed. `filename` is the upload's own, NULL where there was none: only a pipeline has none.
+ * *ret_servable: "owner/name", returned owned. */
 must_check enum err_code publisher_accept(struct publisher *publisher, const struct principal *principal, const char *task,
 					  const char *metadata, size_t metadata_len, const char *filename,
 					  char **ret_servable, struct err *err);

@@ -686,7 +686,8 @@ static void on_load(void *context, const struct err *why)
 
 static void test_waits_for_a_load(void **state)
 {
-	struct load_wait first = { .done = on_load, .context = (void *)"first" }, second = { .done = on_load, .context = (void *)"second" },
+	struct load_wait first = { .done = on_load, .context = (void *)"first" },
+			 second = { .done = on_load, .context = (void *)"second" },
 			 third = { .done = on_load, .context = (void *)"third" };
 	loaded[0] = '\0';
 	assert_false(scheduler_load(scheduler, &servable, &first));

@@ -59,8 +59,9 @@ static struct task *take_next(struct tasks *tasks)
 {
 	struct task_user *user = tasks->turn;
 	struct task *task = user->first;
+	bool more = task->next;
 	task_dequeue(task);
-	if (user->first) {
+	if (more) {
 		rotation_remove(tasks, user);
 		rotation_add(tasks, user);
 	}

@@ -45,8 +45,8 @@ void tasks_destroy(struct tasks *tasks);
 /* --- submitting --- */
 /* `id` NULL: not accepted, `err` says why. Both borrowed. */
 typedef void (*task_accepted_fn)(void *context, const char *id, const struct err *err);
-/* Takes `run`, whose inputs are checked and whose servable and principal (a user) are set, once it returns ERR_OK; `accepted` then
- * comes later, once. Its request may hold many items: a run for each. ERR_RESOURCE_EXHAUSTED: too many wait.
+/* Takes `run`, whose inputs are checked and whose servable and principal (a user) are set, once it returns ERR_OK; `accepted`
+ * then comes later, once. Its request may hold many items: a run for each. ERR_RESOURCE_EXHAUSTED: too many wait.
  * *ret: for tasks_forget(). */
 must_check enum err_code tasks_submit(struct tasks *tasks, struct run *run, const struct task_options *options,
 				      task_accepted_fn accepted, void *context, struct task **ret, struct err *err);

@@ -192,7 +192,8 @@ static int set_up(void **state)
 	_cleanup_free_ char *folder = xasprintf("%s/tasks", fixture->directory);
 	assert_int_equal(mkdir(folder, 0700), 0);
 	assert_ok(loop_create(&loop, err));
-	_cleanup_json_ json_t *block = json_loads("{\"methods\":{\"run\":{\"input\":{\"type\":\"string\"},\"output\":{\"type\":\"string\"}}}}", 0, NULL);
+	_cleanup_json_ json_t *block = json_loads(
+		"{\"methods\":{\"run\":{\"input\":{\"type\":\"string\"},\"output\":{\"type\":\"string\"}}}}", 0, NULL);
 	servable = (struct servable){ .refs = 1000, .full_name = (char *)"ann/iris", .number = 1 };
 	assert_ok(signature_parse(block, &servable.signature, err));
 	servable.options.idempotent = true;

@@ -1,5 +1,5 @@
-/* Inputs that lie elsewhere: {"ref": "…"} in place of an array or of a file's content. The parser keeps the text; whoever feeds it
- * finds the bytes, which become tensors when the body has ended. */
+/* Inputs that lie elsewhere: {"ref": "…"} in place of an array or of a file's content. The parser keeps the text; whoever
+ * feeds it finds the bytes, which become tensors when the body has ended. */
 #include "wire/npy.h"
 #include "wire/run_parser.h"
 

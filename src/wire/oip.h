@@ -59,9 +59,9 @@ struct run_parser; /* lives in the arena given to its create function; needs no 
  * everything is JSON. What follows the JSON part are the binary tensors. 0 is a raw binary request. */
 struct run_parser *oip_parser_create(struct arena *arena, const struct method *method, int64_t json_bytes, int json_depth);
 /* Body of POST /api/v1/servables/.../run: {"data": …, "parameters"?, "debug"?, "envelope"?, "asynchronous"?,
- * "timeout_s"?, "expires_s"?, "start_within_s"?}, or "each": [data, …] instead of "data"; `data` follows the method's input: an ndarray as nested lists, a tuple as a list or as an
- * object keyed by the arguments' names, a file as {"content": base64, "name"?}, an array or a file as {"ref": "…"}, anything
- * else as itself. The
+ * "timeout_s"?, "expires_s"?, "start_within_s"?}, or "each": [data, …] instead of "data"; `data` follows the method's input:
+ * an ndarray as nested lists, a tuple as a list or as an object keyed by the arguments' names, a file as {"content": base64,
+ * "name"?}, an array or a file as {"ref": "…"}, anything else as itself. The
  * key "python" (a jsonpickle string of the first SDK) is refused with a message that says what to send. */
 struct run_parser *dlhub_parser_create(struct arena *arena, const struct method *method, int json_depth);
 /* A body that is the method's one input as a .npy file (wire/npy.h). */

@@ -89,7 +89,8 @@ static void test_what_does_not_fit_changes_nothing(void **state)
 static void test_damage(void **state)
 {
 	static uint8_t data[LARGE];
-	struct tensor tensors[] = { { STR("x"), DTYPE_UINT8, 1, { LARGE }, data, LARGE }, { STR("j"), DTYPE_JSON, 0, { 0 }, (uint8_t *)"[1]", 3 } };
+	struct tensor tensors[] = { { STR("x"), DTYPE_UINT8, 1, { LARGE }, data, LARGE },
+				    { STR("j"), DTYPE_JSON, 0, { 0 }, (uint8_t *)"[1]", 3 } };
 	struct run_record run = make_run(0, tensors, 2), ret;
 	struct run_record_span span;
 	struct buf bytes;

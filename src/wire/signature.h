@@ -83,8 +83,8 @@ const struct method *signature_method_at(const struct signature *signature, size
 must_check enum err_code method_check_inputs(const struct method *method, struct tensor *inputs, size_t count,
 					     struct err *err);
 /* What a servable gave, before it goes to a caller: every output of the method once and none besides, in the method's
- * order afterwards; JSON well-formed, up to DOCUMENT_CHECK_BYTES. Datatypes, shapes and the schema are not enforced on this side: descriptions of
- * outputs are often wrong. ERR_UNKNOWN (the servable's fault, not the caller's); the worker may live on. */
+ * order afterwards; JSON well-formed, up to DOCUMENT_CHECK_BYTES. Datatypes, shapes and the schema are not enforced on this
+ * side: descriptions of outputs are often wrong. ERR_UNKNOWN (the servable's fault, not the caller's); the worker may live on. */
 must_check enum err_code method_check_outputs(const struct method *method, struct tensor *outputs, size_t count,
 					      struct err *err);
 /* The same of the JSON documents that it left out, since reading them takes long: those of over DOCUMENT_CHECK_BYTES.
