@@ -133,7 +133,7 @@ void task_leave_window(struct task *task)
 static void refuse(struct task *task, const struct err *why)
 {
 	/* No room now: what was asked is asked again. */
-	if (!task->cancelled && (why->code == ERR_UNAVAILABLE || why->code == ERR_RESOURCE_EXHAUSTED) && !task->routing) {
+	if (why && !task->cancelled && (why->code == ERR_UNAVAILABLE || why->code == ERR_RESOURCE_EXHAUSTED) && !task->routing) {
 		task->held_until_ms = tasks_now_ms(task->tasks) + AGAIN_MS;
 		task->to_load = true;
 		task->tasks->load_count++;
