@@ -130,22 +130,42 @@ static enum err_code pick_outputs(struct run *run, const struct tensor **ret, si
 	return ERR_OK;
 }
 
+/* What is asked for in shared memory is written there, once it is known to fit. */
+static enum err_code write_parts(const struct run *run, const struct tensor *outputs, struct err *err)
+{
+	for (size_t i = 0; i < run->request.output_count; i++) {
+		const struct requested_output *wanted = &run->request.outputs[i];
+		if (!wanted->part.data)
+			continue;
+		if (outputs[i].len > wanted->part.bytes)
+			return err_set(err, ERR_OUT_OF_RANGE,
+				       "output '" STR_FMT "' has %zu bytes, but its part of region '" STR_FMT "' has %llu",
+				       STR_ARG(wanted->name), outputs[i].len, STR_ARG(wanted->part.region),
+				       (unsigned long long)wanted->part.bytes);
+		memcpy(wanted->part.data, outputs[i].data, outputs[i].len);
+	}
+	return ERR_OK;
+}
+
 static enum err_code encode(struct infer *infer, struct inference_pieces *ret, struct err *err)
 {
 	struct run *run = infer->run;
-	const struct tensor *outputs;
-	size_t count;
+	struct inference_answer answer = { .model_name = str_of(run->servable->full_name),
+					   .version = str_of(run->servable->number_text), .id = run->request.id };
 	if (run->err.code != ERR_OK)
 		return err_move(err, &run->err);
 	enum err_code code = oip_outputs_convert(&run->arena, run->method, run->outputs, run->output_count, err);
 	if (code == ERR_OK)
-		code = pick_outputs(run, &outputs, &count, err);
+		code = pick_outputs(run, &answer.outputs, &answer.count, err);
+	if (code == ERR_OK)
+		code = write_parts(run, answer.outputs, err);
 	if (code != ERR_OK)
 		return code;
-	bool kept = run->memo == MEMO_HIT || run->memo == MEMO_JOINED;
-	struct str memo = kept ? str_of(memo_state_name(run->memo)) : (struct str){ 0 };
-	return inference_write(&run->arena, is_stream(infer->call), str_of(run->servable->full_name),
-			       str_of(run->servable->number_text), run->request.id, memo, outputs, count, ret, err);
+	if (run->memo == MEMO_HIT || run->memo == MEMO_JOINED)
+		answer.memo = str_of(memo_state_name(run->memo));
+	if (run->request.output_count)
+		answer.requested = run->request.outputs;
+	return inference_write(&run->arena, &answer, is_stream(infer->call), ret, err);
 }
 
 static void report(struct infer *infer, const struct err *err)
@@ -184,13 +204,15 @@ static void encoded(void *context)
 	err_done(&err);
 }
 
-/* Bytes of outputs that have to be converted. */
+/* Bytes of outputs that have to be converted, or copied to shared memory. */
 static size_t encode_bytes(const struct run *run)
 {
 	size_t bytes = 0;
 	for (size_t i = 0; run->err.code == ERR_OK && i < run->output_count; i++)
 		if (run->outputs[i].dtype == DTYPE_JSON || run->outputs[i].dtype == DTYPE_FILE)
 			bytes += run->outputs[i].len;
+	for (size_t i = 0; i < run->request.output_count; i++)
+		bytes += run->request.outputs[i].part.data ? run->request.outputs[i].part.bytes : 0;
 	return bytes;
 }
 
@@ -308,6 +330,37 @@ static bool decode_step(struct work *work, int64_t until_ns)
 	return true;
 }
 
+/* --- shared memory: who names a part of a region has it held until the run is gone --- */
+
+static enum err_code find_part(struct infer *infer, struct region_part *part, struct err *err)
+{
+	struct region *region;
+	if (!part->region.len)
+		return ERR_OK;
+	enum err_code code = regions_find(parts_of(infer)->regions, infer->call->principal, part->region, part->offset, part->bytes,
+					  &region, err);
+	if (code != ERR_OK)
+		return code;
+	part->data = region->data + part->offset;
+	if (run_hold(infer->run, region_unref, region))
+		return ERR_OK;
+	region_unref(region);
+	return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for a request's regions");
+}
+
+static enum err_code find_parts(struct infer *infer, struct err *err)
+{
+	size_t inputs, outputs;
+	struct region_part *parts = inference_parser_input_parts(infer->parser, &inputs);
+	struct requested_output *requested = inference_parser_outputs(infer->parser, &outputs);
+	enum err_code code = ERR_OK;
+	for (size_t i = 0; code == ERR_OK && i < inputs; i++)
+		code = find_part(infer, &parts[i], err);
+	for (size_t i = 0; code == ERR_OK && i < outputs; i++)
+		code = find_part(infer, &requested[i].part, err);
+	return code;
+}
+
 static void decode(struct infer *infer)
 {
 	struct run *run = infer->run;
@@ -321,6 +374,8 @@ static void decode(struct infer *infer)
 							(int)settings_int(settings, SETTING_LIMITS_JSON_DEPTH));
 		if (!infer->parser)
 			err_set(&err, ERR_RESOURCE_EXHAUSTED, "no memory to read a request");
+		else if (inference_parser_begin(infer->parser, &err) == ERR_OK)
+			(void)!find_parts(infer, &err);
 	}
 	if (err.code != ERR_OK) {
 		fail(infer, &err);

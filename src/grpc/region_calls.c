@@ -19,8 +19,8 @@ enum err_code system_region_status(struct unary *unary, struct err *err)
 
 enum err_code system_region_register(struct unary *unary, struct err *err)
 {
-	err_set(err, ERR_UNIMPLEMENTED, "memory cannot be registered here by its name: the hub lends memory by descriptor, over HTTP");
-	return err_advise(err, "send tensors in raw_input_contents, which are used where they lie in the message (docs/clients.md)");
+	err_set(err, ERR_UNIMPLEMENTED, "memory cannot be registered here by its name: the hub lends memory by descriptor");
+	return err_advise(err, "ask the hub's local socket for a region, and name that in requests (docs/clients.md)");
 }
 
 enum err_code system_region_unregister(struct unary *unary, struct err *err)

@@ -1,5 +1,5 @@
-/* grpc/region_calls.h - shared memory, which is not offered over gRPC: handlers of rows that say so, and that let clients clean
- * up, as they do before they begin. */
+/* grpc/region_calls.h - shared memory that a client would register by its name, which the hub does not do (it lends memory:
+ * schedule/region.h): handlers of rows that say so, and that let clients clean up, as they do before they begin. */
 #pragma once
 
 #include "grpc/unary.h"

@@ -7,6 +7,7 @@
 #include "base/metric.h"
 #include "catalog/catalog.h"
 #include "io/loop.h"
+#include "schedule/region.h"
 #include "schedule/run_path.h"
 #include "schedule/run_report.h"
 
@@ -18,6 +19,7 @@ struct grpc_parts { /* all borrowed, must outlive the server */
 	struct catalog *catalog;
 	struct lookup *lookup;
 	struct scheduler *scheduler;
+	struct regions *regions;
 	struct run_path *runs;
 	struct run_reporter *reporter;
 	struct statistics *statistics;

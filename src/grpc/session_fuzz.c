@@ -199,7 +199,7 @@ static void start(void)
 	    settings_set(settings, "limits.body_bytes", "1M", "fuzz", &err) != ERR_OK || loop_create(&loop, &err) != ERR_OK)
 		abort();
 	struct grpc_parts parts = { .loop = loop, .settings = settings, .statistics = statistics_create(16),
-				    .metrics = metrics_create() };
+				    .metrics = metrics_create(), .regions = regions_create(settings) };
 	if (grpc_server_start(&parts, &server, &err) != ERR_OK)
 		abort();
 }

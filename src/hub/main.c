@@ -427,6 +427,7 @@ static enum err_code build(struct hub *hub, struct err *err)
 						       .catalog = hub->catalog,
 						       .lookup = hub->lookup,
 						       .scheduler = hub->scheduler,
+						       .regions = hub->regions,
 						       .runs = hub->runs,
 						       .reporter = hub->reporter,
 						       .statistics = hub->statistics,

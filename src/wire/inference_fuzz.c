@@ -43,6 +43,17 @@ struct outcome {
 	struct err err;
 };
 
+/* Short parts of any region lie in this memory. */
+static void lend(struct inference_parser *parser)
+{
+	static uint8_t memory[4096];
+	size_t count;
+	struct region_part *parts = inference_parser_input_parts(parser, &count);
+	for (size_t i = 0; i < count; i++)
+		if (parts[i].region.len && parts[i].bytes <= sizeof(memory))
+			parts[i].data = memory;
+}
+
 static void read_message(struct outcome *outcome, const struct method *method, struct str bytes, int64_t budget_ns)
 {
 	*outcome = (struct outcome){ .err = ERR_INIT };
@@ -50,7 +61,9 @@ static void read_message(struct outcome *outcome, const struct method *method, s
 	if (inference_scan(&outcome->arena, bytes, &outcome->message, &outcome->err) != ERR_OK)
 		return;
 	struct inference_parser *parser = inference_parser_create(&outcome->arena, method, &outcome->message, 16);
-	bool done = !parser;
+	bool done = !parser || inference_parser_begin(parser, &outcome->err) != ERR_OK;
+	if (!done)
+		lend(parser);
 	while (!done && outcome->err.code == ERR_OK)
 		(void)!inference_parser_step(parser, budget_ns, &done, &outcome->err);
 	if (parser && outcome->err.code == ERR_OK)
@@ -82,8 +95,9 @@ static void write_answer(struct outcome *outcome, bool stream)
 	struct inference_pieces pieces;
 	struct buf all;
 	const struct run_request *request = &outcome->request;
-	if (inference_write(&outcome->arena, stream, STR("o/n"), STR("1"), request->id, STR("hit"), request->inputs,
-			    request->input_count, &pieces, NULL) != ERR_OK)
+	const struct inference_answer answer = { .model_name = STR("o/n"), .version = STR("1"), .id = request->id,
+						 .memo = STR("hit"), .outputs = request->inputs, .count = request->input_count };
+	if (inference_write(&outcome->arena, &answer, stream, &pieces, NULL) != ERR_OK)
 		return; /* no memory */
 	buf_init(&all, 2 * CEILING);
 	for (size_t i = 0; i < pieces.count; i++)

@@ -3,17 +3,12 @@
 
 #include "base/clock.h"
 #include "wire/inference_contents.h"
-#include "wire/number.h"
+#include "wire/inference_parameter.h"
 #include "wire/oip_argument.h"
 
-#include <math.h>
-
 #define STEP_ELEMENTS 4096
-#define FIELDS_MAX 256	     /* of one part of the message */
 #define PARAMETERS_BYTES (1u << 20)
 
-enum { ENTRY_KEY = 1, ENTRY_VALUE };
-enum { CHOICE_BOOL = 1, CHOICE_INT64, CHOICE_STRING, CHOICE_DOUBLE, CHOICE_UINT64 };
 enum { INPUT_NAME = 1, INPUT_DATATYPE, INPUT_SHAPE, INPUT_PARAMETERS, INPUT_CONTENTS };
 enum { OUTPUT_NAME = 1, OUTPUT_PARAMETERS };
 
@@ -25,7 +20,8 @@ struct inference_parser {
 	struct run_request request;
 	struct sink parameters; /* JSON, without its end */
 	struct str *contents;	/* of each input; len 0: none */
-	bool begun, converting;
+	struct region_part *parts; /* of each input; region empty: none */
+	bool converting;
 	size_t at;		/* the input whose contents are next, or being converted */
 	struct inference_contents conversion;
 };
@@ -47,38 +43,6 @@ static struct str shown(struct str text)
 
 /* ---- parameters ---- */
 
-struct parameter {
-	struct str key;
-	uint32_t choice; /* 0: none was made */
-	uint64_t number; /* of all but a string: as its bits */
-	struct str text;
-};
-
-/* One entry of a map<string, InferParameter>. */
-static enum err_code read_parameter(struct str bytes, struct parameter *ret, struct err *err)
-{
-	struct protobuf entry = protobuf_of(bytes);
-	struct protobuf_field field;
-	struct str value = { 0 };
-	int found;
-	*ret = (struct parameter){ 0 };
-	for (int i = 0; (found = protobuf_next(&entry, &field)) > 0 && i < FIELDS_MAX; i++)
-		if (field.type == PROTOBUF_BYTES && (field.number == ENTRY_KEY || field.number == ENTRY_VALUE))
-			*(field.number == ENTRY_KEY ? &ret->key : &value) = field.bytes;
-	if (found)
-		return malformed("parameters", err);
-	struct protobuf choice = protobuf_of(value);
-	for (int i = 0; (found = protobuf_next(&choice, &field)) > 0 && i < FIELDS_MAX; i++)
-		if (field.number >= CHOICE_BOOL && field.number <= CHOICE_UINT64) {
-			ret->choice = field.number;
-			ret->number = field.value;
-			ret->text = field.bytes;
-		}
-	if (found || !str_is_utf8(ret->key.data, ret->key.len) || !str_is_utf8(ret->text.data, ret->text.len))
-		return malformed("parameters", err);
-	return ERR_OK;
-}
-
 static bool starts(struct str text, const char *prefix)
 {
 	return text.len >= strlen(prefix) && memcmp(text.data, prefix, strlen(prefix)) == 0;
@@ -94,66 +58,20 @@ static bool is_ignored(struct str key)
 	return starts(key, "triton_") || starts(key, "sequence_");
 }
 
-/* A whole number of at least 0, as an integer of either kind or as its text. */
-static enum err_code take_number(const struct parameter *parameter, int64_t *ret, struct err *err)
-{
-	struct str text = parameter->text;
-	int64_t value = (int64_t)parameter->number;
-	bool good = parameter->choice == CHOICE_INT64 || parameter->choice == CHOICE_UINT64;
-	if (parameter->choice == CHOICE_STRING && text.len)
-		good = number_read_i64(text.data, text.data + text.len, &value) == text.data + text.len;
-	if (!good || value < 0)
-		return err_set(err, ERR_INVALID_ARGUMENT, "parameter '" STR_FMT "' must be a whole number of at least 0",
-			       STR_ARG(parameter->key));
-	*ret = value;
-	return ERR_OK;
-}
-
-static enum err_code put_value(struct sink *to, const struct parameter *parameter, struct err *err)
-{
-	char text[NUMBER_TEXT_MAX];
-	double real;
-	bool good;
-	switch (parameter->choice) {
-	case CHOICE_BOOL:
-		good = parameter->number ? sink_put(to, "true", 4) : sink_put(to, "false", 5);
-		break;
-	case CHOICE_INT64:
-		good = sink_put(to, text, number_write_i64(text, (int64_t)parameter->number));
-		break;
-	case CHOICE_UINT64:
-		good = sink_put(to, text, number_write_u64(text, parameter->number));
-		break;
-	case CHOICE_STRING:
-		good = sink_put_json_string(to, parameter->text);
-		break;
-	case CHOICE_DOUBLE:
-		memcpy(&real, &parameter->number, sizeof(real));
-		if (!isfinite(real))
-			return err_set(err, ERR_INVALID_ARGUMENT, "parameter '" STR_FMT "': NaN and Infinity are not taken",
-				       STR_ARG(shown(parameter->key)));
-		good = sink_put(to, text, number_write_f64(text, real));
-		break;
-	default:
-		good = sink_put(to, "null", 4);
-	}
-	return good ? ERR_OK : no_memory(err);
-}
-
-static enum err_code take_parameter(struct inference_parser *parser, const struct parameter *parameter, struct err *err)
+static enum err_code take_parameter(struct inference_parser *parser, const struct inference_parameter *parameter, struct err *err)
 {
 	struct sink *to = &parser->parameters;
 	if (str_eq(parameter->key, STR("timeout")))
-		return take_number(parameter, &parser->request.timeout_us, err);
+		return inference_parameter_number(parameter, &parser->request.timeout_us, err);
 	if (str_eq(parameter->key, STR("priority")))
-		return take_number(parameter, &parser->request.priority, err);
+		return inference_parameter_number(parameter, &parser->request.priority, err);
 	if (is_ignored(parameter->key))
 		return ERR_OK;
 	if (to->len > PARAMETERS_BYTES)
 		return err_set(err, ERR_OUT_OF_RANGE, "parameters: at most %u bytes are taken", PARAMETERS_BYTES);
 	if (!sink_put(to, to->len ? "," : "{", 1) || !sink_put_json_string(to, parameter->key) || !sink_put(to, ":", 1))
 		return no_memory(err);
-	return put_value(to, parameter, err);
+	return inference_parameter_put(to, parameter, err);
 }
 
 static enum err_code read_parameters(struct inference_parser *parser, struct err *err)
@@ -163,8 +81,8 @@ static enum err_code read_parameters(struct inference_parser *parser, struct err
 	if (!keys)
 		return no_memory(err);
 	for (size_t i = 0; i < spans->count; i++) {
-		struct parameter parameter;
-		enum err_code code = read_parameter(spans->items[i], &parameter, err);
+		struct inference_parameter parameter;
+		enum err_code code = inference_parameter_read(spans->items[i], &parameter, err);
 		for (size_t k = 0; code == ERR_OK && k < i; k++)
 			if (str_eq(keys[k], parameter.key))
 				code = err_set(err, ERR_INVALID_ARGUMENT, "parameter '" STR_FMT "' comes twice",
@@ -184,19 +102,15 @@ static enum err_code read_parameters(struct inference_parser *parser, struct err
 	return ERR_OK;
 }
 
-/* Of an input or an output: those that ask for something else than sending the values. */
-static enum err_code check_tensor_parameter(struct str entry, const char *side, struct err *err)
+/* ---- tensors ---- */
+
+static enum err_code take_tensor_parameter(struct str entry, struct region_part *part, struct inference_part_seen *seen, struct err *err)
 {
-	struct parameter parameter;
-	enum err_code code = read_parameter(entry, &parameter, err);
-	if (code != ERR_OK)
-		return code;
-	if (starts(parameter.key, "shared_memory"))
-		return err_set(err, ERR_UNIMPLEMENTED, "%s: shared memory is not offered over gRPC; send the values in the message",
-			       side);
-	if (str_eq(parameter.key, STR("classification")))
+	struct inference_parameter parameter;
+	enum err_code code = inference_parameter_read(entry, &parameter, err);
+	if (code == ERR_OK && str_eq(parameter.key, STR("classification")))
 		return err_set(err, ERR_UNIMPLEMENTED, "outputs: classification is not offered; leave it out and rank the output");
-	return ERR_OK;
+	return code == ERR_OK ? inference_part_take(&parameter, part, seen, err) : code;
 }
 
 /* ---- requested outputs ---- */
@@ -206,17 +120,18 @@ static enum err_code read_output(struct str bytes, struct requested_output *ret,
 	struct protobuf cursor = protobuf_of(bytes);
 	struct protobuf_field field;
 	int found;
+	struct inference_part_seen seen = { 0 };
 	*ret = (struct requested_output){ .binary = 1 };
-	for (int i = 0; (found = protobuf_next(&cursor, &field)) > 0 && i < FIELDS_MAX; i++) {
+	for (int i = 0; (found = protobuf_next(&cursor, &field)) > 0 && i < INFERENCE_FIELDS_MAX; i++) {
 		enum err_code code = ERR_OK;
 		if (field.number == OUTPUT_NAME && field.type == PROTOBUF_BYTES)
 			ret->name = field.bytes;
 		else if (field.number == OUTPUT_PARAMETERS && field.type == PROTOBUF_BYTES)
-			code = check_tensor_parameter(field.bytes, "outputs", err);
+			code = take_tensor_parameter(field.bytes, &ret->part, &seen, err);
 		if (code != ERR_OK)
 			return code;
 	}
-	return found ? malformed("outputs", err) : ERR_OK;
+	return found ? malformed("outputs", err) : inference_part_end(&ret->part, &seen, err);
 }
 
 static enum err_code read_outputs(struct inference_parser *parser, struct err *err)
@@ -275,9 +190,18 @@ static enum err_code read_shape(struct tensor *tensor, const struct protobuf_fie
 	return ERR_OK;
 }
 
-static enum err_code read_input_field(const struct protobuf_field *field, struct tensor *tensor, struct str *ret_contents,
-				      struct str *ret_datatype, struct err *err)
+/* What is known of an input while its fields are read. */
+struct input_head {
+	struct tensor *tensor;
+	struct str *contents;
+	struct region_part *part;
+	struct inference_part_seen seen;
+	struct str datatype;
+};
+
+static enum err_code read_input_field(const struct protobuf_field *field, struct input_head *head, struct err *err)
 {
+	struct tensor *tensor = head->tensor;
 	if (field->number == INPUT_SHAPE)
 		return read_shape(tensor, field, err);
 	if (field->type != PROTOBUF_BYTES)
@@ -287,14 +211,14 @@ static enum err_code read_input_field(const struct protobuf_field *field, struct
 		tensor->name = field->bytes;
 		return ERR_OK;
 	case INPUT_DATATYPE:
-		*ret_datatype = field->bytes;
+		head->datatype = field->bytes;
 		return ERR_OK;
 	case INPUT_PARAMETERS:
-		return check_tensor_parameter(field->bytes, "inputs", err);
+		return take_tensor_parameter(field->bytes, head->part, &head->seen, err);
 	case INPUT_CONTENTS:
-		if (ret_contents->len)
+		if (head->contents->len)
 			return err_set(err, ERR_INVALID_ARGUMENT, "its contents come twice");
-		*ret_contents = field->bytes;
+		*head->contents = field->bytes;
 		return ERR_OK;
 	default:
 		return ERR_OK;
@@ -313,22 +237,24 @@ static enum err_code read_input(struct inference_parser *parser, size_t at, stru
 	struct protobuf cursor = protobuf_of(parser->message->inputs.items[at]);
 	struct protobuf_field field;
 	struct tensor *tensor = &parser->request.inputs[at];
-	struct str datatype = { 0 };
+	struct input_head head = { .tensor = tensor, .contents = &parser->contents[at], .part = &parser->parts[at] };
 	enum err_code code = ERR_OK;
 	int found;
 	*tensor = (struct tensor){ .dtype = DTYPE_INVALID };
-	for (int i = 0; code == ERR_OK && (found = protobuf_next(&cursor, &field)) > 0 && i < FIELDS_MAX; i++)
-		code = read_input_field(&field, tensor, &parser->contents[at], &datatype, err);
+	for (int i = 0; code == ERR_OK && (found = protobuf_next(&cursor, &field)) > 0 && i < INFERENCE_FIELDS_MAX; i++)
+		code = read_input_field(&field, &head, err);
 	if (code == ERR_OK && found)
 		code = malformed("an input", err);
+	if (code == ERR_OK)
+		code = inference_part_end(head.part, &head.seen, err);
 	if (code != ERR_OK)
 		return name_input(tensor, err);
-	tensor->dtype = dtype_parse(datatype);
+	tensor->dtype = dtype_parse(head.datatype);
 	if (tensor->dtype == DTYPE_INVALID)
 		return err_set(err, ERR_INVALID_ARGUMENT,
 			       "input '" STR_FMT "': unknown datatype '" STR_FMT
 			       "'; there are BOOL, UINT8 to UINT64, INT8 to INT64, FP16, BF16, FP32, FP64 and BYTES",
-			       STR_ARG(shown(tensor->name)), STR_ARG(str_cut(datatype, 40)));
+			       STR_ARG(shown(tensor->name)), STR_ARG(str_cut(head.datatype, 40)));
 	return ERR_OK;
 }
 
@@ -336,29 +262,55 @@ static enum err_code take_raw(struct inference_parser *parser, struct err *err)
 {
 	const struct inference_spans *raw = &parser->message->raw;
 	struct run_request *request = &parser->request;
-	if (raw->count != request->input_count)
-		return err_set(err, ERR_INVALID_ARGUMENT, "there are %zu inputs, but %zu raw_input_contents", request->input_count,
-			       raw->count);
-	for (size_t i = 0; i < raw->count; i++) {
+	size_t count = 0; /* of inputs that lie in the message */
+	for (size_t i = 0; i < request->input_count; i++)
+		count += !parser->parts[i].region.len;
+	if (raw->count != count)
+		return err_set(err, ERR_INVALID_ARGUMENT, "there are %zu inputs, but %zu raw_input_contents", count, raw->count);
+	for (size_t i = 0, at = 0; i < request->input_count; i++) {
+		if (parser->parts[i].region.len)
+			continue;
 		if (parser->contents[i].len)
 			return err_set(err, ERR_INVALID_ARGUMENT,
 				       "input '" STR_FMT "' has contents, beside raw_input_contents; one of them says where it is",
 				       STR_ARG(shown(request->inputs[i].name)));
-		request->inputs[i].data = (uint8_t *)raw->items[i].data;
-		request->inputs[i].len = raw->items[i].len;
+		request->inputs[i].data = (uint8_t *)raw->items[at].data;
+		request->inputs[i].len = raw->items[at++].len;
 	}
 	return ERR_OK;
 }
 
-/* All that does not grow with the tensors. */
-static enum err_code begin(struct inference_parser *parser, struct err *err)
+/* A tensor in shared memory has just the bytes that it says, and no values beside. */
+static enum err_code check_part(const struct inference_parser *parser, size_t at, struct err *err)
+{
+	const struct tensor *tensor = &parser->request.inputs[at];
+	const struct region_part *part = &parser->parts[at];
+	int64_t count;
+	if (!part->region.len)
+		return ERR_OK;
+	if (parser->contents[at].len)
+		return err_set(err, ERR_INVALID_ARGUMENT, "input '" STR_FMT "' has contents, beside shared memory",
+			       STR_ARG(shown(tensor->name)));
+	enum err_code code = tensor_element_count(tensor, &count, err);
+	if (code != ERR_OK)
+		return name_input(tensor, err);
+	uint64_t bytes = (uint64_t)count * dtype_size(tensor->dtype);
+	if (tensor->dtype == DTYPE_BYTES || bytes == part->bytes)
+		return ERR_OK;
+	return err_set(err, ERR_INVALID_ARGUMENT, "input '" STR_FMT "': shared_memory_byte_size is %llu, but its shape has %llu bytes",
+		       STR_ARG(shown(tensor->name)), (unsigned long long)part->bytes, (unsigned long long)bytes);
+}
+
+enum err_code inference_parser_begin(struct inference_parser *parser, struct err *err)
 {
 	struct run_request *request = &parser->request;
 	size_t count = parser->message->inputs.count;
 	request->inputs = arena_try(parser->arena, (count + 1) * sizeof(*request->inputs));
 	parser->contents = arena_try(parser->arena, (count + 1) * sizeof(*parser->contents));
-	if (!request->inputs || !parser->contents)
+	parser->parts = arena_try(parser->arena, (count + 1) * sizeof(*parser->parts));
+	if (!request->inputs || !parser->contents || !parser->parts)
 		return no_memory(err);
+	memset(parser->parts, 0, (count + 1) * sizeof(*parser->parts));
 	memset(parser->contents, 0, (count + 1) * sizeof(*parser->contents));
 	request->input_count = count;
 	enum err_code code = read_parameters(parser, err);
@@ -368,7 +320,21 @@ static enum err_code begin(struct inference_parser *parser, struct err *err)
 		code = read_input(parser, i, err);
 	if (code == ERR_OK && parser->message->raw.count)
 		code = take_raw(parser, err);
+	for (size_t i = 0; code == ERR_OK && i < count; i++)
+		code = check_part(parser, i, err);
 	return code;
+}
+
+struct region_part *inference_parser_input_parts(struct inference_parser *parser, size_t *ret_count)
+{
+	*ret_count = parser->request.input_count;
+	return parser->parts;
+}
+
+struct requested_output *inference_parser_outputs(struct inference_parser *parser, size_t *ret_count)
+{
+	*ret_count = parser->request.output_count;
+	return parser->request.outputs;
 }
 
 /* ---- values ---- */
@@ -396,9 +362,29 @@ size_t inference_parser_left(const struct inference_parser *parser)
 {
 	size_t bytes = 0;
 	for (size_t i = 0; i < parser->request.input_count; i++)
-		if (parser->request.inputs[i].dtype == DTYPE_BYTES)
+		if (parser->parts[i].region.len)
+			bytes += parser->parts[i].bytes;
+		else if (parser->request.inputs[i].dtype == DTYPE_BYTES)
 			bytes += parser->request.inputs[i].len;
 	return bytes;
+}
+
+/* Once, before anything looks at them: whoever shares the memory may write to it at any time. */
+static enum err_code copy_part(struct inference_parser *parser, size_t at, struct err *err)
+{
+	const struct region_part *part = &parser->parts[at];
+	struct tensor *tensor = &parser->request.inputs[at];
+	if (!part->region.len)
+		return ERR_OK;
+	if (!part->data)
+		return err_set(err, ERR_UNIMPLEMENTED, "input '" STR_FMT "': shared memory is not offered here",
+			       STR_ARG(shown(tensor->name)));
+	tensor->data = arena_try(parser->arena, part->bytes + 1);
+	if (!tensor->data)
+		return no_memory(err);
+	tensor->len = part->bytes;
+	memcpy(tensor->data, part->data, part->bytes);
+	return ERR_OK;
 }
 
 enum err_code inference_parser_finish(struct inference_parser *parser, struct run_request *ret, struct err *err)
@@ -408,6 +394,8 @@ enum err_code inference_parser_finish(struct inference_parser *parser, struct ru
 	for (size_t i = 0; i < request->input_count; i++) {
 		struct tensor *tensor = &request->inputs[i];
 		size_t at = 0;
+		if (copy_part(parser, i, err) != ERR_OK)
+			return err->code;
 		while (at < method->input_count && !str_eq(method->inputs[at].name, tensor->name))
 			at++;
 		/* One that is not known is named by the check below. */
@@ -441,10 +429,6 @@ enum err_code inference_parser_step(struct inference_parser *parser, int64_t bud
 	int64_t until_ns = 0;
 	enum err_code code = ERR_OK;
 	*ret_done = false;
-	if (!parser->begun) {
-		parser->begun = true;
-		code = begin(parser, err);
-	}
 	while (code == ERR_OK && parser->at < parser->request.input_count) {
 		if (!parser->contents[parser->at].len) {
 			parser->at++;

@@ -105,6 +105,7 @@ static enum err_code parse(const struct sink *message, const struct signature *s
 	struct inference_parser *parser =
 		inference_parser_create(&arena, signature_method(signature, STR("run")), scanned, 64);
 	bool done = false;
+	code = inference_parser_begin(parser, err);
 	for (*ret_steps = 0; code == ERR_OK && !done; ++*ret_steps)
 		code = inference_parser_step(parser, budget_ns, &done, err);
 	return code == ERR_OK ? inference_parser_finish(parser, ret, err) : code;
@@ -309,9 +310,9 @@ static void test_response(void **state)
 	};
 	for (int stream = 0; stream < 2; stream++) {
 		struct inference_pieces pieces;
-		assert_int_equal(inference_write(&arena, stream, STR("admin/one"), STR("3"), STR("id"), STR("hit"), outputs, 3, &pieces,
-						 NULL),
-				 ERR_OK);
+		const struct inference_answer answer = { .model_name = STR("admin/one"), .version = STR("3"), .id = STR("id"),
+							 .memo = STR("hit"), .outputs = outputs, .count = 3 };
+		assert_int_equal(inference_write(&arena, &answer, stream, &pieces, NULL), ERR_OK);
 		bool pointed = false;
 		for (size_t i = 0; i < pieces.count; i++)
 			pointed |= pieces.items[i].data == (const char *)large;

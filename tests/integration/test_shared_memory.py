@@ -7,6 +7,7 @@ import socket
 
 import numpy
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
@@ -145,6 +146,65 @@ def test_a_region_is_its_principals_and_ends_with_the_connection(hub, client, he
         except InferenceServerException as error:
             return "no region" in str(error)
     wait_for(gone, what="the region's end")
+
+
+# --- over gRPC ---
+@pytest.fixture
+def grpc_client(hub):
+    with triton_grpc.InferenceServerClient(hub.grpc) as one:
+        yield one
+
+
+@pytest.fixture
+def metadata(hub):
+    return {"authorization": f"Bearer {hub.token}"}
+
+
+@pytest.mark.parametrize("count", [8, 1 << 20])
+def test_regions_over_grpc(hub, local, grpc_client, metadata, count):
+    size = 4 * count
+    reply, memory = local.lend(2 * size)
+    view = numpy.frombuffer(memory, dtype=numpy.float32)
+    view[:count] = numpy.arange(count)
+    tensor, output = triton_grpc.InferInput("x", [count], "FP32"), triton_grpc.InferRequestedOutput("y")
+    tensor.set_shared_memory(reply["region"], size)
+    output.set_shared_memory(reply["region"], size, offset=size)
+    answer = grpc_client.infer("admin/same", [tensor], outputs=[output], headers=metadata)
+    said = {key: getattr(value, value.WhichOneof("parameter_choice")) for key, value in answer.get_output("y").parameters.items()}
+    assert said == {"shared_memory_region": reply["region"], "shared_memory_offset": size, "shared_memory_byte_size": size}
+    assert list(answer.get_response().raw_output_contents) == [b""]
+    numpy.testing.assert_array_equal(view[count:], numpy.arange(count))
+    # One of the two ways alone.
+    answer = grpc_client.infer("admin/same", [tensor], headers=metadata)
+    numpy.testing.assert_array_equal(answer.as_numpy("y"), numpy.arange(count))
+    view[count:] = 0
+    sent = triton_grpc.InferInput("x", [count], "FP32")
+    sent.set_data_from_numpy(numpy.ones(count, dtype=numpy.float32))
+    grpc_client.infer("admin/same", [sent], outputs=[output], headers=metadata)
+    assert (view[count:] == 1).all()
+    # It is its principal's.
+    for others in ({"authorization": f"Bearer {hub.user(f'mallory{count}')}"}, {}):
+        with pytest.raises(InferenceServerException, match="no region"):
+            grpc_client.infer("admin/same", [tensor], headers=others)
+
+
+@pytest.mark.parametrize("offset, size, words", [(0, 68, "has 64 bytes, but 68 from 0"), (61, 4, "has 64 bytes"), (2**63 - 4, 4, "has 64 bytes"), (0, 8, "shared_memory_byte_size is 8")])
+def test_parts_over_grpc_that_are_refused(hub, local, grpc_client, metadata, offset, size, words):
+    region = local.lend(64)[0]["region"]
+    tensor = triton_grpc.InferInput("x", [size // 4 if size != 8 else 1], "FP32")
+    tensor.set_shared_memory(region, size, offset=offset)
+    with pytest.raises(InferenceServerException, match=words):
+        grpc_client.infer("admin/same", [tensor], headers=metadata)
+
+
+def test_an_output_over_grpc_larger_than_its_part(local, grpc_client, metadata):
+    reply, memory = local.lend(64)
+    tensor, output = triton_grpc.InferInput("x", [4], "FP32"), triton_grpc.InferRequestedOutput("y")
+    tensor.set_data_from_numpy(numpy.ones(4, dtype=numpy.float32))
+    output.set_shared_memory(reply["region"], 12)
+    with pytest.raises(InferenceServerException, match="has 16 bytes, but its part") as refused:
+        grpc_client.infer("admin/same", [tensor], outputs=[output], headers=metadata)
+    assert refused.value.status() == "StatusCode.OUT_OF_RANGE" and memory[:] == bytes(64)
 
 
 def test_the_socket_refuses_what_it_must(hub, local):
