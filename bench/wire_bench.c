@@ -96,7 +96,7 @@ static void bench_write(struct bench_case *c, const char *what)
 			bool binary;
 			buf_clear(&out);
 			if (oip_response_write(&out, STR("owner/name"), STR("1"), STR(""), method, request.inputs, 1,
-					       NULL, STR(""), &binary, NULL) != ERR_OK)
+					       NULL, NULL, STR(""), &binary, NULL) != ERR_OK)
 				abort();
 		}
 		now = cpu_ns();
