@@ -19,7 +19,7 @@ enum err_code inference_parameter_read(struct str bytes, struct inference_parame
 	struct protobuf_field field;
 	struct str value = { 0 };
 	int found;
-	*ret = (struct inference_parameter){ 0 };
+	*ret = (struct inference_parameter){ .key = STR(""), .text = STR("") };
 	for (int i = 0; (found = protobuf_next(&entry, &field)) > 0 && i < INFERENCE_FIELDS_MAX; i++)
 		if (field.type == PROTOBUF_BYTES && (field.number == ENTRY_KEY || field.number == ENTRY_VALUE))
 			*(field.number == ENTRY_KEY ? &ret->key : &value) = field.bytes;
@@ -30,7 +30,7 @@ enum err_code inference_parameter_read(struct str bytes, struct inference_parame
 		if (field.number >= CHOICE_BOOL && field.number <= CHOICE_UINT64) {
 			ret->choice = field.number;
 			ret->number = field.value;
-			ret->text = field.bytes;
+			ret->text = field.type == PROTOBUF_BYTES ? field.bytes : STR("");
 		}
 	if (found || !str_is_utf8(ret->key.data, ret->key.len) || !str_is_utf8(ret->text.data, ret->text.len))
 		return malformed(err);

@@ -121,7 +121,7 @@ static enum err_code read_output(struct str bytes, struct requested_output *ret,
 	struct protobuf_field field;
 	int found;
 	struct inference_part_seen seen = { 0 };
-	*ret = (struct requested_output){ .binary = 1 };
+	*ret = (struct requested_output){ .name = STR(""), .binary = 1 };
 	for (int i = 0; (found = protobuf_next(&cursor, &field)) > 0 && i < INFERENCE_FIELDS_MAX; i++) {
 		enum err_code code = ERR_OK;
 		if (field.number == OUTPUT_NAME && field.type == PROTOBUF_BYTES)
@@ -240,7 +240,7 @@ static enum err_code read_input(struct inference_parser *parser, size_t at, stru
 	struct input_head head = { .tensor = tensor, .contents = &parser->contents[at], .part = &parser->parts[at] };
 	enum err_code code = ERR_OK;
 	int found;
-	*tensor = (struct tensor){ .dtype = DTYPE_INVALID };
+	*tensor = (struct tensor){ .name = STR(""), .dtype = DTYPE_INVALID };
 	for (int i = 0; code == ERR_OK && (found = protobuf_next(&cursor, &field)) > 0 && i < INFERENCE_FIELDS_MAX; i++)
 		code = read_input_field(&field, &head, err);
 	if (code == ERR_OK && found)
