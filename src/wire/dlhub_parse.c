@@ -1,5 +1,5 @@
 /* The DLHub half of wire/oip.h's parsers: the body of a run. */
-#include "wire/run_parser.h"
+#include "wire/dlhub_items.h"
 
 #include <math.h>
 
@@ -26,8 +26,6 @@ static const char *const file_members[] = { "content", "name", "ref" };
 static enum err_code on_root(struct run_parser *parser, enum scan_token token, struct err *err);
 static enum err_code on_tuple_member(struct run_parser *parser, enum scan_token token, struct err *err);
 static enum err_code expect_element(struct run_parser *parser, struct err *err);
-static enum err_code expect_data(struct run_parser *parser, struct err *err);
-static enum err_code item_complete(struct run_parser *parser, struct err *err);
 
 static const struct argument *current(const struct run_parser *parser)
 {
@@ -36,7 +34,7 @@ static const struct argument *current(const struct run_parser *parser)
 
 /* ---- one argument ---- */
 
-static enum err_code all_complete(struct run_parser *parser)
+enum err_code dlhub_all_complete(struct run_parser *parser)
 {
 	if (parser->replaying)
 		run_parser_replay_end(parser);
@@ -46,7 +44,7 @@ static enum err_code all_complete(struct run_parser *parser)
 
 static enum err_code data_complete(struct run_parser *parser, struct err *err)
 {
-	return parser->request.each ? item_complete(parser, err) : all_complete(parser);
+	return parser->request.each ? dlhub_item_complete(parser, err) : dlhub_all_complete(parser);
 }
 
 static enum err_code argument_complete(struct run_parser *parser, const struct tensor *value, struct err *err)
@@ -276,7 +274,7 @@ static enum err_code then_nothing(struct run_parser *parser, struct err *err)
 	return data_complete(parser, err);
 }
 
-static enum err_code expect_data(struct run_parser *parser, struct err *err)
+enum err_code dlhub_expect_data(struct run_parser *parser, struct err *err)
 {
 	size_t count = parser->method->input_count;
 	parser->request.inputs = arena_try(parser->arena, MAX(count, 1u) * sizeof(*parser->request.inputs));
@@ -292,79 +290,6 @@ static enum err_code expect_data(struct run_parser *parser, struct err *err)
 	if (count)
 		return expect_argument(parser, err);
 	run_parser_capture(parser, NULL, then_nothing);
-	return ERR_OK;
-}
-
-/* ---- many inputs ---- */
-
-static enum err_code on_item(struct run_parser *parser, enum scan_token token, struct err *err)
-{
-	if (token != SCAN_ARRAY_END) {
-		parser->on = parser->item_on;
-		return parser->on(parser, token, err);
-	}
-	run_parser_capture_drop(parser);
-	parser->filling = parser->takes_parts = false;
-	parser->subject = (struct str){ 0 };
-	if (!parser->request.item_count)
-		return run_parser_refuse(parser, err, "a list of inputs is expected, but it is empty");
-	parser->in_items = false;
-	return all_complete(parser);
-}
-
-/* An item comes next, or the end of the list. */
-static enum err_code expect_item(struct run_parser *parser, struct err *err)
-{
-	parser->references_before = parser->reference_count;
-	enum err_code code = expect_data(parser, err);
-	parser->item_on = parser->on;
-	parser->on = on_item;
-	parser->in_items = true;
-	return code;
-}
-
-static enum err_code keep_item(struct run_parser *parser, struct err *err)
-{
-	struct run_request *request = &parser->request;
-	if (request->item_count >= parser->most_items) {
-		err_set(err, ERR_OUT_OF_RANGE, "more than %zu inputs came (limits.each)", parser->most_items);
-		return err_advise(err, "send them in several tasks");
-	}
-	if (request->item_count == parser->item_room) {
-		size_t room = parser->item_room ? 2 * parser->item_room : 16;
-		struct run_item *items = arena_grow(parser->arena, request->items, parser->item_room * sizeof(*items),
-						    room * sizeof(*items));
-		if (!items)
-			return run_parser_no_memory(err);
-		request->items = items;
-		parser->item_room = room;
-	}
-	request->items[request->item_count++] = (struct run_item){ request->inputs, request->input_count };
-	return ERR_OK;
-}
-
-/* Checked here and not at the end, which would be one long turn of the loop. */
-static enum err_code item_complete(struct run_parser *parser, struct err *err)
-{
-	struct run_request *request = &parser->request;
-	enum err_code code = ERR_OK;
-	if (parser->reference_count == parser->references_before) /* else when they have been followed */
-		code = method_check_inputs(parser->method, request->inputs, request->input_count, err);
-	if (code == ERR_OK)
-		code = keep_item(parser, err);
-	return code == ERR_OK ? expect_item(parser, err) : code;
-}
-
-static enum err_code on_each(struct run_parser *parser, enum scan_token token, struct err *err)
-{
-	if (token != SCAN_ARRAY)
-		return run_parser_expected(parser, "each: a list of inputs", token, err);
-	return expect_item(parser, err);
-}
-
-static enum err_code expect_each(struct run_parser *parser, struct err *err)
-{
-	parser->on = on_each;
 	return ERR_OK;
 }
 
@@ -386,7 +311,7 @@ static enum err_code replay_data(struct run_parser *parser, struct err *err)
 	/* What is begun now belongs to the replay, from its first byte. */
 	parser->scan = parser->replay;
 	json_scan_feed(parser->replay, parser->raw.data, 0);
-	return parser->request.each ? expect_each(parser, err) : expect_data(parser, err);
+	return parser->request.each ? dlhub_expect_items(parser, err) : dlhub_expect_data(parser, err);
 }
 
 /* ---- the other members ---- */
@@ -500,7 +425,7 @@ static enum err_code on_member(struct run_parser *parser, int member, struct err
 		parser->request.each = member == IN_EACH;
 		if (parser->seen >> IN_METHOD & 1 || !parser->signature ||
 		    signature_method_count(parser->signature) == 1)
-			return parser->request.each ? expect_each(parser, err) : expect_data(parser, err);
+			return parser->request.each ? dlhub_expect_items(parser, err) : dlhub_expect_data(parser, err);
 		run_parser_capture(parser, &parser->raw, then_raw);
 		return ERR_OK;
 	case IN_PARAMETERS:

@@ -60,6 +60,7 @@ static void test_accepted(void **state)
 		  "each: a INT64 [2] [1,2]; b JSON [] \"s\" | a INT64 [1] [3]; b JSON [] \"t\"" },
 		{ PAIR, "{'each':[[5],[6]],'method':'other'}", "each: q INT8 [1] [5] | q INT8 [1] [6]; method=other" },
 		{ PAIR, "{'method':'other','each':[[5]]}", "each: q INT8 [1] [5]; method=other" },
+		{ ANY, "{'parameters':{'a':1},'each':[[1]]}", "each: x INT64 [1] [1]; parameters={\"a\":1}" },
 		{ ANY, "{'data':{'ref':'npy'}}", "x INT8 [2] [5,6]" },
 		{ PAIR, "{'data':{'ref':'npy'},'method':'other'}", "q INT8 [2] [5,6]; method=other" },
 		{ "{\"type\":\"file\"}", "{'data':{'ref':'bytes:hello','name':'a'}}", "input FILE [] hello" },
