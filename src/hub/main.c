@@ -402,6 +402,7 @@ static enum err_code build(struct hub *hub, struct err *err)
 	hub->regions = regions_create(hub->settings);
 	if ((code = open_lend_door(hub, err)) != ERR_OK)
 		return code;
+	metrics_add(hub->metrics, tasks_collect, hub->tasks);
 	code = http_server_start(&(struct http_parts){ .loop = hub->loop,
 						       .settings = hub->settings,
 						       .data = hub->data.path,

@@ -109,6 +109,7 @@ static void accepted(struct task *task, const struct err *err)
 		free(task->input);
 		task->input = NULL;
 	}
+	tasks->accepted++;
 	task_enqueue(task);
 }
 
@@ -116,6 +117,7 @@ static void ended(struct task *task)
 {
 	struct tasks *tasks = task->tasks;
 	bool stray = task->file_bytes && !task->result_bytes;
+	task_count_outcome(task);
 	if (task->input_in_file || stray)
 		tasks_drop_files(tasks, task->id, task->input_in_file, stray);
 	task_tell_end(task);
@@ -164,6 +166,8 @@ static void commit_done(void *context)
 	struct commit *commit = context;
 	struct tasks *tasks = commit->tasks;
 	tasks->committing = false;
+	tasks->commits += commit->err.code == ERR_OK;
+	tasks->changes += commit->err.code == ERR_OK ? commit->change_count : 0;
 	tasks_wake(tasks);
 	if (commit->err.code != ERR_OK) {
 		log_warning("asynchronous tasks cannot be recorded: %s", err_text(&commit->err));

@@ -27,6 +27,8 @@ struct tasks_parts { /* all borrowed, must outlive the tasks */
 	struct run_reporter *reporter;
 };
 
+/* metric_collect_fn of a struct tasks. */
+void tasks_collect(void *context, struct buf *out);
 /* After the parts, before the front doors. Returned owned. */
 struct tasks *tasks_create(const struct tasks_parts *parts);
 /* Loads what a former process left; removes files that nobody needs. Once, pool. */

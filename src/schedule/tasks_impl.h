@@ -21,6 +21,9 @@
 #define TASK_TICK_MS 100
 #define TASK_SHORT_MS 500 /* what runs longer is said to run in the catalog too */
 
+#define TASK_OUTCOMES 4
+extern const char *const task_outcomes[TASK_OUTCOMES]; /* "succeeded", "failed", "cancelled", "expired" */
+
 enum task_phase { TASK_ADDING, TASK_WAITING, TASK_STARTING, TASK_RUNNING, TASK_ENDING };
 
 struct task_user {
@@ -139,6 +142,9 @@ struct tasks {
 	struct task *changed;
 	loop_fn finished;
 	void *finished_context;
+	/* since the start */
+	uint64_t accepted, commits, changes;
+	uint64_t outcomes[TASK_OUTCOMES];
 };
 
 static inline int64_t tasks_now_ms(const struct tasks *tasks)
@@ -152,6 +158,7 @@ void task_free(struct task *task);
 void task_end(struct task *task, const char *status, const struct err *why);
 /* Looks whether tasks_finish() has what it waits for. */
 void tasks_look_finished(struct tasks *tasks);
+void task_count_outcome(const struct task *task); /* of one that is recorded */
 void tasks_wake(struct tasks *tasks); /* the queue is looked at before the loop waits */
 
 /* --- task_queue.c --- */

@@ -1,6 +1,9 @@
 """Asynchronous runs from outside: kept before they are acknowledged, each ends once, and only its user hears of it."""
 import concurrent.futures
+import contextlib
 import json
+import os
+import pathlib
 import signal
 import sqlite3
 import threading
@@ -382,26 +385,54 @@ class Submitters:
             one.result()
 
 
-@pytest.mark.parametrize("count, kill_at", [(2000, 400), (2000, 1500)])
+def stop_workers(hub):
+    """Stops every worker of the hub as it is; their pids."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().split(b"\0")[0].endswith(b"dlhub-worker-native") and descends(path.parent, hub.process.pid):
+                found.append(int(path.parent.name))
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+    assert found
+    return found
+
+
+def descends(process, ancestor):
+    while (parent := int((process / "stat").read_text().rpartition(")")[2].split()[1])) > 1:
+        if parent == ancestor:
+            return True
+        process = process.parent / str(parent)
+    return False
+
+
+@pytest.mark.parametrize("count, kill_at", [(2000, 400), (12000, 10000)])
 def test_kill_9_loses_no_accepted_task(tmp_path, identity_onnx, count, kill_at):
-    hub = HubProcess(tmp_path / "hub")
+    hub = HubProcess(tmp_path / "hub", "--limits.tasks_running", "16", "--worker.max", "1")
     publish(hub, identity_onnx)
+    assert hub.post(RUN, json={"data": [1]}).status_code == 200
+    stopped = stop_workers(hub)  # so that they are open when the hub dies, some of them at a worker
     submitters = Submitters(hub, count)
     wait_for(lambda: len(submitters.accepted) >= kill_at, what="the tasks")
     hub.process.send_signal(signal.SIGKILL)
     hub.process.wait(30)
     submitters.wait()
+    for pid in stopped:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     accepted = dict(submitters.accepted)
     hub.stop()
+
+    def open_ones():
+        with sqlite3.connect(f"file:{hub.data}/catalog.sqlite?mode=ro", uri=True) as catalog:
+            return catalog.execute("SELECT count(*) FROM run_task WHERE ended_ms = 0").fetchone()[0]
+    assert open_ones() >= kill_at
+    hub.flags = ()
     hub.start()
     more = Submitters(hub, 100)  # new ones come while the old go on
     more.wait()
     accepted.update(more.accepted)
     assert len(accepted) >= kill_at + 100
-
-    def open_ones():
-        with sqlite3.connect(f"file:{hub.data}/catalog.sqlite?mode=ro", uri=True) as catalog:
-            return catalog.execute("SELECT count(*) FROM run_task WHERE ended_ms = 0").fetchone()[0]
     wait_for(lambda: open_ones() == 0, seconds=60, what="the end of all")
     with sqlite3.connect(f"file:{hub.data}/catalog.sqlite?mode=ro", uri=True) as catalog:
         rows = dict(catalog.execute("SELECT id, status FROM run_task"))
