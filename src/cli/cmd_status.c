@@ -21,7 +21,7 @@ static enum err_code list(struct cli *cli, struct err *err)
 {
 	static const char *const heads[] = { "TASK", "SERVABLE", "CREATED", "STATUS" };
 	_cleanup_json_ json_t *json = NULL;
-	enum err_code code = cli_get(cli, "/api/v1/tasks", &json, err);
+	enum err_code code = cli_get(cli, "/api/v1/tasks?kind=publish", &json, err);
 	if (code != ERR_OK)
 		return code;
 	if (cli->json) {

@@ -99,9 +99,9 @@ static void on_run_done(void *context, struct run *run)
 		request_complete(request);
 }
 
-static bool says_no_cache(const char *cache_control)
+bool request_says_no_cache(const struct request *request)
 {
-	return cache_control && strcasestr(cache_control, "no-cache");
+	return request->cache_control && strcasestr(request->cache_control, "no-cache");
 }
 
 /* --- shared memory: who names a part of a region has it held until the run is gone --- */
@@ -182,7 +182,7 @@ static enum err_code submit(struct request *request, bool *ret_done, struct err 
 	run->principal = principal_ref(request->principal);
 	run->deadline_ns = loop_now_ns(parts->loop) + limit_us * 1000;
 	run->priority = (int)MIN(run->request.priority, (int64_t)PRIORITY_LEVELS);
-	run->bypass_memo = says_no_cache(request->cache_control);
+	run->bypass_memo = request_says_no_cache(request);
 	run->on_done = on_run_done;
 	run->context = request;
 	request->parsed_ns = clock_ns();

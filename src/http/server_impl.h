@@ -74,6 +74,7 @@ void run_parts_destroy(struct run_parts *parts);
 must_check enum err_code run_references_follow(struct request *request, struct err *err);
 
 /* http/run_routes.c */
+bool request_says_no_cache(const struct request *request); /* it is to be run, also where its answer is in memory */
 void run_finish(struct request *request);
 /* Nobody waits for the run any more: it ends without its request. */
 void run_give_up(struct request *request);

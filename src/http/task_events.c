@@ -230,6 +230,8 @@ enum err_code handle_task_events(struct request *request, struct err *err)
 	if (!task)
 		return ERR_OK;
 	request->stream = make_stream(request);
+	if (request->stream->partial > task_last_partial(task))
+		request->stream->partial = 0; /* what was seen was told before a restart of the hub */
 	task_watch_add(task, &request->stream->watch);
 	if (request->server->ending)
 		end_stream(request->stream);

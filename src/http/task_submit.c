@@ -24,6 +24,7 @@ static enum err_code read_options(struct request *request, struct task_options *
 	const struct run_request *asked = &request->run->request;
 	int64_t longest_s = settings_int(request->server->parts.settings, SETTING_LIMITS_RESULT_S);
 	*ret = (struct task_options){ .form = request->infer ? TASK_OIP : TASK_DLHUB,
+				      .bypass_memo = request_says_no_cache(request),
 				      .priority = (int)MIN(asked->priority, (int64_t)PRIORITY_LEVELS) };
 	enum err_code code = take_seconds(request, "expires_s", asked->expires_us, longest_s, &ret->lifetime_ms, err);
 	if (code == ERR_OK)

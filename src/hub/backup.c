@@ -13,10 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TASKS "tasks"
-
 /* What a backup holds besides the catalog, in the order in which it is put back. */
-static const char *const members[] = { "format", "admin.token", "blobs", "versions", "environments", "logs", "uploads", TASKS };
+static const char *const members[] = { "format", "admin.token", "blobs", "versions", "environments", "logs", "tasks", "uploads" };
+/* Those of them whose files come and go all the time. */
+static const char *const busy[] = { "tasks", "uploads" };
 
 static enum err_code run_tar(const char *const *argv, const char *what, struct err *err)
 {
@@ -46,14 +46,25 @@ static enum err_code link_file(void *context, const char *relative, int64_t byte
 	return ERR_OK;
 }
 
-/* Inputs and results of asynchronous runs come and go while tar reads: links of them stay. */
-static enum err_code snapshot_tasks(const char *data, const char *folder, struct err *err)
+static bool is_busy(const char *member)
 {
-	_cleanup_free_ char *from = xasprintf("%s/" TASKS, data), *to = xasprintf("%s/" TASKS, folder);
-	enum err_code code = fs_mkdirs(to, err);
-	if (code != ERR_OK || !fs_exists(from))
-		return code;
-	return fs_each_file(from, link_file, &(struct linking){ from, to }, err);
+	for (size_t i = 0; i < ARRAY_SIZE(busy); i++)
+		if (strcmp(busy[i], member) == 0)
+			return true;
+	return false;
+}
+
+/* Inputs and results of asynchronous runs, and blobs, come and go while tar reads: links of them stay. */
+static enum err_code snapshot_busy(const char *data, const char *folder, struct err *err)
+{
+	enum err_code code = ERR_OK;
+	for (size_t i = 0; i < ARRAY_SIZE(busy) && code == ERR_OK; i++) {
+		_cleanup_free_ char *from = xasprintf("%s/%s", data, busy[i]), *to = xasprintf("%s/%s", folder, busy[i]);
+		code = fs_mkdirs(to, err);
+		if (code == ERR_OK && fs_exists(from))
+			code = fs_each_file(from, link_file, &(struct linking){ from, to }, err);
+	}
+	return code;
 }
 
 static enum err_code sync_file(const char *path, struct err *err)
@@ -74,11 +85,11 @@ static enum err_code snapshot_catalog(const struct settings *settings, const cha
 	if (code != ERR_OK)
 		return code;
 	/* Before and after: whatever the copy's rows need was there at one of these times. */
-	code = snapshot_tasks(data, folder, err);
+	code = snapshot_busy(data, folder, err);
 	if (code == ERR_OK)
 		code = catalog_backup(catalog, path, err);
 	catalog_close(catalog);
-	return code == ERR_OK ? snapshot_tasks(data, folder, err) : code;
+	return code == ERR_OK ? snapshot_busy(data, folder, err) : code;
 }
 
 enum err_code backup_write(const struct settings *settings, const char *data, const char *file, struct err *err)
@@ -91,11 +102,11 @@ enum err_code backup_write(const struct settings *settings, const char *data, co
 	_cleanup_free_ char *part = xasprintf("%s.part", file), *name = random_hex(8);
 	_cleanup_free_ char *snapshot = xasprintf("%s/publish/backup-%s", data, name);
 	const char *argv[20] = { "tar", "--create", "--file", part, "--exclude=blobs/tmp/*", "--directory", snapshot,
-				 "catalog.sqlite", TASKS, "--directory", data };
-	size_t n = 11;
+				 "catalog.sqlite", "tasks", "uploads", "--directory", data };
+	size_t n = 12;
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", data, members[i]);
-		if (strcmp(members[i], TASKS) != 0 && fs_exists(path))
+		if (!is_busy(members[i]) && fs_exists(path))
 			argv[n++] = members[i];
 	}
 	enum err_code code = snapshot_catalog(settings, data, snapshot, err);

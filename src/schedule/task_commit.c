@@ -46,7 +46,7 @@ static void fill_row(const struct task *task, struct run_task_row *row)
 		.done = (int64_t)task->done,
 		.failed = (int64_t)task->failed,
 		.created_ms = task->created_ms,
-		.started_ms = task->started_ms,
+		.started_ms = task->committing == RUN_TASK_START && !task->started_ms ? clock_wall_ms() : task->started_ms,
 		.ended_ms = task->ended_ms,
 		.start_by_ms = task->start_by_ms,
 		.lifetime_ms = task->lifetime_ms,

@@ -99,6 +99,11 @@ void task_drop_partials(struct task *task)
 	}
 }
 
+uint64_t task_last_partial(const struct task *task)
+{
+	return task->partial_number;
+}
+
 const struct task_partial *task_next_partial(const struct task *task, uint64_t after)
 {
 	const struct task_partial *partial = task->partials;

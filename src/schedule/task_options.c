@@ -19,6 +19,7 @@ char *task_options_format(const struct task_options *options, const struct run_r
 	buf_puts(&out, ",\"method\":");
 	buf_put_json_string(&out, request->method->name.data, request->method->name.len);
 	put_flag(&out, "each", request->each);
+	put_flag(&out, "bypass_memo", options->bypass_memo);
 	put_flag(&out, "binary", request->binary_default);
 	put_flag(&out, "debug", request->debug);
 	put_flag(&out, "envelope", request->envelope);
@@ -79,6 +80,7 @@ enum err_code task_options_parse(const char *text, struct arena *arena, struct t
 	*ret_options = (struct task_options){
 		.form = strcmp(form, "oip") == 0 ? TASK_OIP : TASK_DLHUB,
 		.each = json_is_true(json_object_get(json, "each")),
+		.bypass_memo = json_is_true(json_object_get(json, "bypass_memo")),
 		.priority = (int)json_integer_value(json_object_get(json, "priority")),
 	};
 	struct run_request request = {

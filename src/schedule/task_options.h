@@ -13,6 +13,7 @@ struct task_options {
 	bool each;		 /* many inputs: the answer is a list */
 	struct str method;	 /* as read; to be written it is the request's */
 	int priority;		 /* 0: the lowest */
+	bool bypass_memo;	 /* its caller wants it run */
 	int64_t start_within_ms; /* not to be started later than so long after its submission; 0: whenever */
 	int64_t lifetime_ms;	 /* of the result; 0: the default */
 };

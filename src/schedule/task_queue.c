@@ -163,7 +163,6 @@ static void admit(struct task *task)
 			task->servable);
 		refuse(task, &why);
 	} else if (once) {
-		task->started_ms = clock_wall_ms();
 		task_commit(task, RUN_TASK_START);
 	} else {
 		become_running(task);

@@ -95,6 +95,7 @@ static struct run *make_run(struct task *task, struct task_again which)
 	task->runs = at;
 	run->servable = servable_ref(task->routing);
 	run->principal = principal_ref(task->principal);
+	run->bypass_memo = task->bypass_memo;
 	run->priority = task->priority ?: PRIORITY_LEVELS;
 	run->received_ns = loop_now_ns(tasks->parts.loop);
 	run->limit_ns = limit_us * 1000; /* from its start on, however long it waits */

@@ -164,6 +164,7 @@ enum err_code tasks_submit(struct tasks *tasks, struct run *run, const struct ta
 	task->each = request->each;
 	task->total = request->each ? request->item_count : 1;
 	task->priority = options->priority;
+	task->bypass_memo = options->bypass_memo;
 	task->limit_us = request->timeout_us;
 	task->created_ms = clock_wall_ms();
 	task->start_by_ms = options->start_within_ms ? task->created_ms + options->start_within_ms : 0;
@@ -390,6 +391,7 @@ static void found_one(void *context, const struct run_task_row *row)
 	if (task_options_parse(row->options, &arena, &options, &request, &task->write_err) == ERR_OK) {
 		task->each = options.each;
 		task->priority = options.priority;
+		task->bypass_memo = options.bypass_memo;
 		task->limit_us = request.timeout_us;
 	}
 	arena_done(&arena);

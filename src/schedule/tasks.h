@@ -78,6 +78,8 @@ struct task_partial {
 	size_t len;
 	char text[]; /* JSON */
 };
+/* The newest one's number; 0: there was none yet. */
+uint64_t task_last_partial(const struct task *task);
 /* The oldest with a number above `after`; NULL: none. Borrowed until the loop goes on. */
 const struct task_partial *task_next_partial(const struct task *task, uint64_t after);
 

@@ -62,7 +62,7 @@ struct task {
 	struct task *next, *previous; /* in its user's queue, the loading list, or among those that run */
 	/* how */
 	char *options_text; /* owned; of the row */
-	bool each, wants_output;
+	bool each, bypass_memo;
 	int priority;
 	int64_t limit_us;
 	/* input */
