@@ -104,7 +104,8 @@ static enum err_code read_parameters(struct inference_parser *parser, struct err
 
 /* ---- tensors ---- */
 
-static enum err_code take_tensor_parameter(struct str entry, struct region_part *part, struct inference_part_seen *seen, struct err *err)
+static enum err_code take_tensor_parameter(struct str entry, struct region_part *part, struct inference_part_seen *seen,
+					   struct err *err)
 {
 	struct inference_parameter parameter;
 	enum err_code code = inference_parameter_read(entry, &parameter, err);
