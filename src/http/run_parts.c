@@ -61,7 +61,7 @@ enum err_code run_parts_begin(struct request *request, struct err *err)
 	request->parts = parts;
 	return parts->form ? ERR_OK :
 			     err_set(err, ERR_INVALID_ARGUMENT, request->unpacker ? "a form is taken as it is, not compressed" :
-										    "the form's Content-Type names no boundary");
+										    "the form's Content-Type names no boundary of at least two characters");
 }
 
 enum err_code run_parts_feed(struct request *request, const char *data, size_t len, struct err *err)

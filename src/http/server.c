@@ -327,25 +327,32 @@ static void run_handler(void *context)
 	err_done(&err);
 }
 
+static void finish_handled(void *context)
+{
+	struct request *request = context;
+	request->server->pending--;
+	if (request->reply.status || !task_wait(request))
+		request_complete(request);
+}
+
 static void handler_done(void *context)
 {
 	struct request *request = context;
 	struct http_server *server = request->server;
-	server->pending--;
-	if (request->after & AFTER_FORGET_TOKENS)
-		lookup_forget_tokens(server->parts.lookup);
-	if (request->after & AFTER_FORGET_SERVABLE)
-		lookup_forget_servable(server->parts.lookup, request->param_text[0], request->param_text[1]);
-	if (request->after & AFTER_USER_REMOVED)
-		tasks_cancel_user(server->parts.tasks, request->param_text[0]);
-	if (request->after & AFTER_PUBLISH)
-		publisher_wake(server->parts.publisher);
-	if (request->after & (AFTER_SITES | AFTER_FORGET_TOKENS)) /* groups may be whose servables a site takes */
-		server->parts.sites->changed(server->parts.sites->context);
+	unsigned after = request->after;
 	request->after = 0;
-	if (!request->reply.status && task_wait(request))
-		return;
-	request_complete(request);
+	if (after & AFTER_FORGET_TOKENS)
+		lookup_forget_tokens(server->parts.lookup);
+	if (after & AFTER_FORGET_SERVABLE)
+		lookup_forget_servable(server->parts.lookup, request->param_text[0], request->param_text[1]);
+	if (after & AFTER_USER_REMOVED)
+		tasks_cancel_user(server->parts.tasks, request->param_text[0]);
+	if (after & AFTER_PUBLISH)
+		publisher_wake(server->parts.publisher);
+	if (after & (AFTER_SITES | AFTER_FORGET_TOKENS)) /* groups may be whose servables a site takes */
+		server->parts.sites->changed(server->parts.sites->context, finish_handled, request);
+	else
+		finish_handled(request);
 }
 
 void request_to_pool(struct request *request)

@@ -9,7 +9,8 @@ struct site_desk {
 	const char *key;     /* the hub's public key */
 	/* [{"name", "visible_to", "created", "seen"?, "state", …}], by name. Loop thread. Returned owned. */
 	json_t *(*list)(void *context);
-	/* A site was added or removed, or a group has other members. Loop thread. */
-	void (*changed)(void *context);
+	/* A site was added or removed, or a group has other members. `done` (may be NULL) is called when `list` tells so.
+	 * Loop thread. */
+	void (*changed)(void *context, void (*done)(void *done_context), void *done_context);
 	void *context;
 };

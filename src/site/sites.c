@@ -31,6 +31,7 @@ struct sites {
 	struct site_desk desk;
 	char address[128];
 	bool reading, read_again;
+	struct waiter *waiters; /* for the next reading */
 };
 
 static struct site *find(const struct sites *sites, const char *name)
@@ -191,14 +192,31 @@ static void take_rows(struct sites *sites, struct site_row *rows, size_t count)
 	}
 }
 
+/* Someone who waits until a change can be seen. */
+struct waiter {
+	struct waiter *next;
+	void (*done)(void *context);
+	void *context;
+};
+
 struct reading {
 	struct sites *sites;
+	struct waiter *waiters; /* who asked before the reading began */
 	struct site_row *rows;
 	size_t count;
 	struct err err;
 };
 
 static void start_reading(struct sites *sites);
+
+static void end_waiting(struct waiter *waiters)
+{
+	for (struct waiter *next; waiters; waiters = next) {
+		next = waiters->next;
+		waiters->done(waiters->context);
+		free(waiters);
+	}
+}
 
 static void read_rows(void *context)
 {
@@ -214,6 +232,7 @@ static void rows_read(void *context)
 		take_rows(sites, reading->rows, reading->count);
 	else
 		log_error("reading the sites: %s", err_text(&reading->err));
+	end_waiting(reading->waiters);
 	err_done(&reading->err);
 	free(reading);
 	sites->reading = false;
@@ -228,16 +247,25 @@ static void start_reading(struct sites *sites)
 		return;
 	struct reading *reading = NEW(struct reading);
 	reading->sites = sites;
+	reading->waiters = sites->waiters;
+	sites->waiters = NULL;
 	sites->reading = pool_submit(sites->parts.loop, LANE_CATALOG, read_rows, rows_read, reading);
 	if (!sites->reading) {
 		log_error("reading the sites: the hub is busy");
+		end_waiting(reading->waiters);
 		free(reading);
 	}
 }
 
-static void on_changed(void *context)
+static void on_changed(void *context, void (*done)(void *done_context), void *done_context)
 {
-	start_reading(context);
+	struct sites *sites = context;
+	if (done) {
+		struct waiter *waiter = NEW(struct waiter);
+		*waiter = (struct waiter){ .next = sites->waiters, .done = done, .context = done_context };
+		sites->waiters = waiter;
+	}
+	start_reading(sites);
 }
 
 static json_t *list_one(const struct site *site)

@@ -249,12 +249,22 @@ def test_head_is_get_without_its_body(hub, line):
 
 # --- bodies of the wrong kind, and too large ones ---
 @pytest.mark.parametrize("headers, words", [
-    ({"Content_Type": "multipart/form-data; boundary=x"}, "Content-Type is 'multipart/form-data; boundary=x', but this takes JSON"),
     ({"Content_Type": "application/xml"}, "Content-Type is 'application/xml'"), ({"Content_Type": "image/png"}, "Content-Type"),
     ({"Content_Encoding": "br"}, "Content-Encoding is 'br'")])
 @pytest.mark.parametrize("method, path", [("POST", INFER), ("POST", RUN), ("PATCH", "/api/v1/servables/admin/many")])
 def test_bodies_of_the_wrong_kind(hub, line, method, path, headers, words):
     reply = line.request(method, path, GOOD, **headers)
+    check_error(reply, 400, "INVALID_ARGUMENT", words)
+    still_serves(hub, line, reply)
+
+@pytest.mark.parametrize("method, path, content_type, words", [
+    ("POST", INFER, "multipart/form-data; boundary=xx", "Content-Type is 'multipart/form-data; boundary=xx', but this takes JSON"),
+    ("PATCH", "/api/v1/servables/admin/many", "multipart/form-data; boundary=xx", "boundary=xx', but this takes JSON"),
+    ("POST", RUN, "multipart/form-data", "names no boundary of at least two characters"),
+    ("POST", RUN, "multipart/form-data; boundary=x", "names no boundary of at least two characters"),
+    ("POST", RUN, "multipart/form-data; boundary=xx", "'data', the input of method 'run', is missing")])
+def test_forms_where_none_is_taken_and_forms_that_are_none(hub, line, method, path, content_type, words):
+    reply = line.request(method, path, GOOD, Content_Type=content_type)
     check_error(reply, 400, "INVALID_ARGUMENT", words)
     still_serves(hub, line, reply)
 

@@ -348,6 +348,16 @@ def test_a_hub_that_is_another_is_not_talked_to(own_hub):
     assert site.state()["state"] == "away" and key.state()["state"] == "away"
 
 
+def test_who_adds_or_removes_a_site_sees_it_at_once(own_hub):
+    names = lambda: {site["name"] for site in own_hub.get("/api/v1/sites").json()["sites"]}
+    for count in range(30):
+        name = f"site-{count}"
+        assert own_hub.post("/api/v1/sites", json={"name": name}).status_code == 201 and name in names()
+        if count % 2:
+            assert own_hub.request("DELETE", f"/api/v1/sites/{name}").status_code == 204 and name not in names()
+    assert names() == {f"site-{count}" for count in range(0, 30, 2)}
+
+
 def test_whose_servables_a_site_takes(own_hub):
     add_site(own_hub, visible_to=["user:bob"])
     task = own_hub.publish({**document("actor"), "servable": SERVABLE}, CODE, "actor.py")
