@@ -74,7 +74,7 @@ def f(x):
     path = pathlib.Path(tempfile.gettempdir(), "fixed")
     before = path.read_text() if path.exists() else None
     path.write_text(str(x))
-    return [before, tempfile.gettempdir(), sorted(os.listdir(path.parent.parent))]
+    return [before, tempfile.gettempdir(), sorted(name for name in os.listdir(path.parent.parent) if name.startswith("worker-"))]
 """
     one = zygote(code)
     a, b = one.fork(), one.fork()
