@@ -44,6 +44,16 @@ struct http_server {
 	unsigned int lingering_count;
 };
 
+/* http/request.c: a request from its first call to its end. */
+enum MHD_Result request_on_call(void *server, struct MHD_Connection *connection, const char *url, const char *method,
+				const char *version, const char *upload_data, size_t *upload_size, void **request_context);
+void request_on_completed(void *context, struct MHD_Connection *connection, void **request_context,
+			  enum MHD_RequestTerminationCode why);
+void requests_resume_paused(struct http_server *server);
+
+/* http/reply_send.c: gives the reply that was made to libmicrohttpd. */
+enum MHD_Result reply_send(struct request *request);
+
 /* http/head.c: everything that is decided before the first body byte. Returns false when it waits for the pool. */
 bool head_advance(struct request *request, const char *method, const char *url);
 
