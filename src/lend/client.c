@@ -3,9 +3,9 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/json.h"
+#include "io/passed_fds.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define MESSAGE_MAX 4096
@@ -66,17 +66,10 @@ static bool send_message(struct lend_client *client, json_t *message, int fd)
 {
 	_cleanup_free_ char *text = json_dumps(message, JSON_COMPACT);
 	struct iovec piece = { text, strlen(text) };
-	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	union pass_fd_room room;
 	struct msghdr header = { .msg_iov = &piece, .msg_iovlen = 1 };
-	if (fd >= 0) {
-		header.msg_control = control;
-		header.msg_controllen = sizeof(control);
-		struct cmsghdr *part = CMSG_FIRSTHDR(&header);
-		part->cmsg_level = SOL_SOCKET;
-		part->cmsg_type = SCM_RIGHTS;
-		part->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(part), &fd, sizeof(fd));
-	}
+	if (fd >= 0)
+		pass_fd(&header, &room, fd);
 	json_decref(message);
 	return sendmsg(client->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }

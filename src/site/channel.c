@@ -41,7 +41,7 @@ enum err_code channel_create(struct channel_group *group, int fd, const struct c
 	channel->events = *events;
 	channel->socket = fd;
 	buf_init(&channel->out, FRAME_LENGTH_MAX * 2ul);
-	buf_init(&channel->in, FRAME_LENGTH_MAX + sizeof(struct frame_header) + READ_BYTES);
+	frames_in_init(&channel->in, FRAME_LENGTH_MAX, READ_BYTES);
 	channel->slabs = slab_pool_create(4 * settings_int(group->settings, SETTING_LIMITS_BODY_BYTES));
 	channel->view = slab_view_create(4 * most);
 	enum err_code code = watch_create(group->loop, fd, on_socket, channel, &channel->watch, err);
@@ -65,11 +65,9 @@ void channel_destroy(struct channel *channel)
 		}
 	watch_close(channel->watch);
 	close(channel->socket);
-	for (size_t i = 0; i < channel->received_count; i++)
-		close(channel->received[i]);
+	frames_in_done(&channel->in);
 	slab_pool_destroy(channel->slabs);
 	slab_view_destroy(channel->view);
-	buf_done(&channel->in);
 	buf_done(&channel->out);
 	slots_done(&channel->slots);
 	free(channel);

@@ -3,10 +3,6 @@
 
 #include "base/json.h"
 
-#include <errno.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #define PROGRESS_DEPTH 64
 #define MESSAGE_BYTES (16u << 10)   /* of a servable's own error: what is passed on to its caller */
 #define TRACEBACK_BYTES (64u << 10) /* its end says more than its begin */
@@ -132,11 +128,9 @@ static enum err_code on_slab(struct channel *channel, const struct frame_header 
 		return slab_release(channel->slabs, frame.slab) ?
 			       ERR_OK :
 			       err_set(err, ERR_INTERNAL, "broke the protocol: it released a slab that it does not have");
-	if (!channel->received_count)
+	int fd = passed_fds_take(&channel->in.fds);
+	if (fd < 0)
 		return err_set(err, ERR_INTERNAL, "broke the protocol: a slab without its descriptor");
-	int fd = channel->received[0];
-	channel->received_count--;
-	memmove(channel->received, channel->received + 1, channel->received_count * sizeof(int));
 	return slab_view_add(channel->view, frame.slab, fd, (size_t)frame.size_bytes, err);
 }
 
@@ -170,18 +164,12 @@ static enum err_code on_frame(struct channel *channel, const struct frame_header
 
 static void read_frames(struct channel *channel)
 {
-	size_t used = 0;
 	struct frame_header header;
 	const uint8_t *payload;
 	int whole = 0;
 	struct err why = ERR_INIT;
-	while (!channel->ended && why.code == ERR_OK &&
-	       (whole = frame_peek((const uint8_t *)channel->in.data + used, channel->in.len - used, &header, &payload)) == 1) {
+	while (!channel->ended && why.code == ERR_OK && (whole = frames_in_next(&channel->in, &header, &payload)) == 1)
 		(void)!on_frame(channel, &header, payload, &why);
-		used += sizeof(header) + header.length;
-	}
-	if (!channel->ended)
-		buf_consume(&channel->in, used);
 	if (whole < 0)
 		err_set(&why, ERR_INTERNAL, "broke the protocol: it sent what is no frame");
 	if (why.code != ERR_OK)
@@ -189,46 +177,15 @@ static void read_frames(struct channel *channel)
 	err_done(&why);
 }
 
-static void keep_descriptors(struct channel *channel, struct msghdr *message)
-{
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < count; i++) {
-			int fd;
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (channel->received_count < FDS_MAX)
-				channel->received[channel->received_count++] = fd;
-			else
-				close(fd);
-		}
-	}
-}
-
 bool channel_receive(struct channel *channel)
 {
 	struct err why = ERR_INIT;
-	char *room = buf_reserve(&channel->in, READ_BYTES);
-	if (!room) {
-		err_set(&why, ERR_INTERNAL, "broke the protocol: a frame is larger than allowed");
+	enum frames_in_found found = FRAMES_IN_END;
+	(void)!frames_in_receive(&channel->in, channel->socket, &found, &why);
+	if (found == FRAMES_IN_BYTES)
+		read_frames(channel);
+	else if (found == FRAMES_IN_END)
 		channel_end(channel, &why);
-		err_done(&why);
-		return false;
-	}
-	char control[CMSG_SPACE(FDS_MAX * sizeof(int))];
-	struct iovec iov = { room, READ_BYTES };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
-	ssize_t n = recvmsg(channel->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
-	if (n <= 0) {
-		channel_end(channel, &why);
-		return false;
-	}
-	keep_descriptors(channel, &message);
-	buf_advance(&channel->in, (size_t)n);
-	read_frames(channel);
-	return true;
+	err_done(&why);
+	return found == FRAMES_IN_BYTES;
 }
-

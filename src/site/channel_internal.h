@@ -4,11 +4,10 @@
 
 #include "io/slab.h"
 #include "site/channel.h"
+#include "site/frames_in.h"
 #include "site/slots.h"
-#include "wire/frame.h"
 
 #define READ_BYTES (256u << 10)
-#define FDS_MAX 16 /* that came before the frames that they belong to */
 
 struct channel_group {
 	struct loop *loop;
@@ -32,9 +31,7 @@ struct channel {
 	struct buf out;
 	struct pending_fd fds[SLAB_COUNT_MAX]; /* each slab is announced once */
 	size_t fd_count;
-	struct buf in;
-	int received[FDS_MAX];
-	size_t received_count;
+	struct frames_in in;
 	struct slab_pool *slabs;
 	struct slab_view *view;
 	struct slots slots; /* outstanding batches */

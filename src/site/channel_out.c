@@ -2,7 +2,6 @@
 #include "site/channel_internal.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 
 void channel_mark_dirty(struct channel *channel)
 {
@@ -19,17 +18,10 @@ void channel_mark_dirty(struct channel *channel)
 static ssize_t send_some(struct channel *channel, size_t until, int fd)
 {
 	struct iovec iov = { channel->out.data, until };
-	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	union pass_fd_room room;
 	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-	if (fd >= 0) {
-		message.msg_control = control;
-		message.msg_controllen = sizeof(control);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
+	if (fd >= 0)
+		pass_fd(&message, &room, fd);
 	return sendmsg(channel->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 

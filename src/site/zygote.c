@@ -138,9 +138,7 @@ static void close_process(struct zygote *zygote)
 	timer_stop(zygote->timer);
 	if (zygote->socket >= 0)
 		close(TAKE_FD(zygote->socket));
-	while (zygote->received_count > 0)
-		close(zygote->received[--zygote->received_count]);
-	buf_done(&zygote->in);
+	frames_in_done(&zygote->in);
 	buf_done(&zygote->out);
 }
 
@@ -251,7 +249,7 @@ static enum err_code start(struct zygote *zygote, struct err *err)
 		return err_errno(err, errno, "a socket for a zygote");
 	_cleanup_close_ int theirs = pair[1];
 	zygote->socket = pair[0];
-	buf_init(&zygote->in, ZYGOTE_FRAME_BYTES + sizeof(struct frame_header) + ZYGOTE_READ_BYTES);
+	frames_in_init(&zygote->in, ZYGOTE_FRAME_BYTES, ZYGOTE_READ_BYTES);
 	buf_init(&zygote->out, FRAME_LENGTH_MAX + sizeof(struct frame_header));
 	struct frame_header header = { .type = FRAME_LOAD, .length = (uint32_t)strlen(zygote->spec.load) };
 	if (!frame_encode(&zygote->out, &header, zygote->spec.load))

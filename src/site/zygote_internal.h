@@ -3,12 +3,10 @@
 
 #include "site/zygote.h"
 
-#include "base/buf.h"
-#include "wire/frame.h"
+#include "site/frames_in.h"
 
 #define ZYGOTE_READ_BYTES 4096u
 #define ZYGOTE_FRAME_BYTES (64u << 10) /* largest payload that a zygote may send */
-#define ZYGOTE_FDS_MAX 16
 
 enum zygote_state {
 	ZYGOTE_LOADING,
@@ -32,9 +30,8 @@ struct zygote {
 	int socket;
 	struct watch *watch;
 	struct timer *timer; /* start deadline, then idleness, or the grace of its end */
-	struct buf out, in;
-	int received[ZYGOTE_FDS_MAX];
-	size_t received_count;
+	struct buf out;
+	struct frames_in in;
 	struct forked *workers;
 	uint64_t last_id;
 	int64_t used_ns, failed_ns;

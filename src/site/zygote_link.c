@@ -4,7 +4,6 @@
 #include "io/pidfd.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define LOG_LINE_BYTES 2000u
@@ -17,17 +16,9 @@ static bool ask_for(const struct zygote *zygote, const struct forked *worker)
 {
 	struct frame_header header = { .type = FRAME_FORK, .run = worker->id };
 	struct iovec iov = { &header, sizeof(header) };
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-				  .msg_controllen = sizeof(control) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &worker->socket, sizeof(int));
+	union pass_fd_room room;
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	pass_fd(&message, &room, worker->socket);
 	return sendmsg(zygote->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(header);
 }
 
@@ -52,16 +43,6 @@ enum err_code zygote_send(struct zygote *zygote, struct err *err)
 
 /* --- from it --- */
 
-static int take_received(struct zygote *zygote)
-{
-	if (!zygote->received_count)
-		return -1;
-	int fd = zygote->received[0];
-	zygote->received_count--;
-	memmove(zygote->received, zygote->received + 1, zygote->received_count * sizeof(int));
-	return fd;
-}
-
 static struct forked *find_worker(struct zygote *zygote, uint64_t id)
 {
 	struct forked *worker = zygote->workers;
@@ -72,7 +53,7 @@ static struct forked *find_worker(struct zygote *zygote, uint64_t id)
 
 static enum err_code on_forked(struct zygote *zygote, struct forked *worker, struct err *err)
 {
-	_cleanup_close_ int pidfd = take_received(zygote);
+	_cleanup_close_ int pidfd = passed_fds_take(&zygote->in.fds);
 	if (!worker || worker->socket >= 0 || worker->pidfd >= 0)
 		return err_set(err, ERR_INTERNAL, "broke the protocol: it forked a worker that nobody asked for");
 	enum err_code code = pidfd_check(pidfd, process_pid(zygote->process), err);
@@ -130,57 +111,16 @@ static enum err_code on_frame(struct zygote *zygote, const struct frame_header *
 	return err_set(err, ERR_INTERNAL, "broke the protocol: frame of type %u was not expected", header->type);
 }
 
-static enum err_code read_frames(struct zygote *zygote, struct err *err)
-{
-	size_t used = 0;
-	struct frame_header header;
-	const uint8_t *payload;
-	enum err_code code = ERR_OK;
-	int whole = 0;
-	while (code == ERR_OK &&
-	       (whole = frame_peek((uint8_t *)zygote->in.data + used, zygote->in.len - used, &header, &payload)) == 1) {
-		code = on_frame(zygote, &header, payload, err);
-		used += sizeof(header) + header.length;
-	}
-	buf_consume(&zygote->in, used);
-	return whole < 0 && code == ERR_OK ? err_set(err, ERR_INTERNAL, "broke the protocol: it sent what is no frame") : code;
-}
-
-static void keep_descriptors(struct zygote *zygote, struct msghdr *message)
-{
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < count; i++) {
-			int fd;
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (zygote->received_count < ZYGOTE_FDS_MAX)
-				zygote->received[zygote->received_count++] = fd;
-			else
-				close(fd);
-		}
-	}
-}
-
 enum err_code zygote_receive(struct zygote *zygote, bool *ret_more, bool *ret_closed, struct err *err)
 {
-	*ret_more = *ret_closed = false;
-	char *room = buf_reserve(&zygote->in, ZYGOTE_READ_BYTES);
-	if (!room)
-		return err_set(err, ERR_INTERNAL, "broke the protocol: a frame is larger than allowed");
-	char control[CMSG_SPACE(ZYGOTE_FDS_MAX * sizeof(int))];
-	struct iovec iov = { room, ZYGOTE_READ_BYTES };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
-	ssize_t n = recvmsg(zygote->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return ERR_OK;
-	if (n <= 0) {
-		*ret_closed = true;
-		return ERR_OK;
-	}
-	keep_descriptors(zygote, &message);
-	buf_advance(&zygote->in, (size_t)n);
-	*ret_more = true;
-	return read_frames(zygote, err);
+	struct frame_header header;
+	const uint8_t *payload;
+	enum frames_in_found found = FRAMES_IN_NOTHING;
+	int whole = 0;
+	enum err_code code = frames_in_receive(&zygote->in, zygote->socket, &found, err);
+	*ret_more = found == FRAMES_IN_BYTES;
+	*ret_closed = found == FRAMES_IN_END;
+	while (*ret_more && code == ERR_OK && (whole = frames_in_next(&zygote->in, &header, &payload)) == 1)
+		code = on_frame(zygote, &header, payload, err);
+	return whole < 0 ? err_set(err, ERR_INTERNAL, "broke the protocol: it sent what is no frame") : code;
 }

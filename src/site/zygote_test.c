@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/test.h"
+#include "io/passed_fds.h"
 #include "wire/frame.h"
 
 #include <fcntl.h>
@@ -23,20 +24,10 @@ static void say(int socket, enum frame_type type, uint64_t run, const void *payl
 {
 	struct frame_header header = { .type = (uint16_t)type, .run = run, .length = (uint32_t)len };
 	struct iovec iov[2] = { { &header, sizeof(header) }, { (void *)payload, len } };
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
+	union pass_fd_room room;
 	struct msghdr message = { .msg_iov = iov, .msg_iovlen = len ? 2 : 1 };
-	if (fd >= 0) {
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
+	if (fd >= 0)
+		pass_fd(&message, &room, fd);
 	if (sendmsg(socket, &message, MSG_NOSIGNAL) < 0)
 		_exit(1);
 }
@@ -46,10 +37,7 @@ static struct frame_header hear(int socket, char *payload, size_t size, int *ret
 {
 	struct frame_header header = { 0 };
 	struct iovec iov = { &header, sizeof(header) };
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
+	union pass_fd_room control;
 	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
 				  .msg_controllen = sizeof(control) };
 	if (recvmsg(socket, &message, MSG_WAITALL) != sizeof(header) || header.length >= size ||

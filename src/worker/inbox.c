@@ -3,7 +3,6 @@
 #include "base/alloc.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define INBOX_FIRST 65536u /* covers a full window of small runs */
@@ -21,8 +20,7 @@ void inbox_init(struct inbox *inbox, int fd)
 void inbox_done(struct inbox *inbox)
 {
 	inbox_release(inbox);
-	for (size_t i = 0; i < inbox->fd_count; i++)
-		close(inbox->fds[i]);
+	passed_fds_done(&inbox->fds);
 	free(inbox->data);
 	if (inbox->fd >= 0)
 		close(inbox->fd);
@@ -87,38 +85,12 @@ static enum err_code inbox_make_room(struct inbox *inbox, struct err *err)
 	return ERR_OK;
 }
 
-static enum err_code inbox_keep_fds(struct inbox *inbox, struct msghdr *message, struct err *err)
-{
-	bool surplus = message->msg_flags & MSG_CTRUNC;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < count; i++) {
-			int fd;
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (inbox->fd_count < INBOX_FDS) {
-				inbox->fds[inbox->fd_count++] = fd;
-			} else {
-				close(fd);
-				surplus = true;
-			}
-		}
-	}
-	return surplus ? err_set(err, ERR_INVALID_ARGUMENT, "the hub sent more than %d descriptors ahead", INBOX_FDS)
-		       : ERR_OK;
-}
-
 enum err_code inbox_receive(struct inbox *inbox, struct err *err)
 {
 	enum err_code code = inbox_make_room(inbox, err);
 	if (code != ERR_OK)
 		return code;
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(INBOX_FDS * sizeof(int))];
-	} control;
+	union passed_fds_room control;
 	struct iovec iov = { inbox->data + inbox->end, inbox->capacity - inbox->end };
 	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
 				  .msg_controllen = sizeof(control) };
@@ -131,7 +103,9 @@ enum err_code inbox_receive(struct inbox *inbox, struct err *err)
 	if (n <= 0)
 		return err_set(err, ERR_UNAVAILABLE, "the hub has closed the socket");
 	inbox->end += (size_t)n;
-	return inbox_keep_fds(inbox, &message, err);
+	if (!passed_fds_keep(&inbox->fds, &message))
+		return err_set(err, ERR_INVALID_ARGUMENT, "the hub sent more than %d descriptors ahead", PASSED_FDS_MAX);
+	return ERR_OK;
 }
 
 static int inbox_peek(struct inbox *inbox, size_t *at, size_t end, struct frame_header *ret, const uint8_t **ret_payload)
@@ -177,13 +151,4 @@ void inbox_release(struct inbox *inbox)
 	inbox->held = false;
 	while (inbox->retired_count)
 		free(inbox->retired[--inbox->retired_count]);
-}
-
-int inbox_take_fd(struct inbox *inbox)
-{
-	if (!inbox->fd_count)
-		return -1;
-	int fd = inbox->fds[0];
-	memmove(inbox->fds, inbox->fds + 1, --inbox->fd_count * sizeof(int));
-	return fd;
 }

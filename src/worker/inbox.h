@@ -5,9 +5,9 @@
  * run holds pointers into the buffer (inbox_hold), the buffer may grow but its old memory stays. */
 #pragma once
 
+#include "io/passed_fds.h"
 #include "wire/frame.h"
 
-#define INBOX_FDS 16	 /* descriptors that may wait for their frame */
 #define INBOX_RETIRED 32 /* the buffer doubles, so it cannot be replaced more often */
 
 struct inbox {
@@ -20,8 +20,7 @@ struct inbox {
 	bool held;
 	uint8_t *retired[INBOX_RETIRED];
 	size_t retired_count;
-	int fds[INBOX_FDS];
-	size_t fd_count;
+	struct passed_fds fds; /* that wait for their frame */
 };
 
 /* Takes `fd`. */
@@ -44,6 +43,3 @@ bool inbox_has_run(const struct inbox *inbox, uint64_t run);
 /* Between these two, what inbox_next() gave stays where it is. */
 void inbox_hold(struct inbox *inbox);
 void inbox_release(struct inbox *inbox);
-
-/* The oldest descriptor that came and was not taken; returned owned, -1 if there is none. */
-int inbox_take_fd(struct inbox *inbox);

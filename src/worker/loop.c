@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,26 +35,16 @@ static void loop_on_sigterm(int signum)
 
 /* --- towards the hub --- */
 
-static enum err_code loop_send(int fd, const char *data, size_t len, int pass_fd, struct err *err)
+static enum err_code loop_send(int fd, const char *data, size_t len, int passed, struct err *err)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
+	union pass_fd_room room;
 	int waits = 0;
 
 	while (len) {
 		struct iovec iov = { (void *)data, len };
 		struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-		if (pass_fd >= 0) {
-			message.msg_control = &control;
-			message.msg_controllen = sizeof(control);
-			struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-			c->cmsg_level = SOL_SOCKET;
-			c->cmsg_type = SCM_RIGHTS;
-			c->cmsg_len = CMSG_LEN(sizeof(int));
-			memcpy(CMSG_DATA(c), &pass_fd, sizeof(int));
-		}
+		if (passed >= 0)
+			pass_fd(&message, &room, passed);
 		ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -68,7 +57,7 @@ static enum err_code loop_send(int fd, const char *data, size_t len, int pass_fd
 			return err_set(err, ERR_UNAVAILABLE, "the hub has closed the socket");
 		if (n < 0)
 			return err_errno(err, errno, "writing to the hub");
-		pass_fd = -1;
+		passed = -1;
 		data += n;
 		len -= (size_t)n;
 	}
@@ -92,7 +81,7 @@ enum err_code loop_flush(struct worker_loop *loop, struct err *err)
 }
 
 enum err_code loop_send_frame(struct worker_loop *loop, const struct frame_header *header, const void *payload,
-			      int pass_fd, struct err *err)
+			      int passed, struct err *err)
 {
 	char bytes[sizeof(*header) + LOOP_FRAME_MAX];
 	enum err_code code = loop_flush(loop, err);
@@ -101,7 +90,7 @@ enum err_code loop_send_frame(struct worker_loop *loop, const struct frame_heade
 	memcpy(bytes, header, sizeof(*header));
 	if (header->length)
 		memcpy(bytes + sizeof(*header), payload, header->length);
-	return code != ERR_OK ? code : loop_send(loop->inbox.fd, bytes, sizeof(*header) + header->length, pass_fd, err);
+	return code != ERR_OK ? code : loop_send(loop->inbox.fd, bytes, sizeof(*header) + header->length, passed, err);
 }
 
 static enum err_code loop_announce(void *context, uint32_t slab, size_t size, int fd, struct err *err)
@@ -141,7 +130,7 @@ static enum err_code loop_steer(struct worker_loop *loop, const struct frame_hea
 	}
 	switch (header->type) {
 	case FRAME_SLAB: {
-		int fd = inbox_take_fd(&loop->inbox);
+		int fd = passed_fds_take(&loop->inbox.fds);
 		if (fd < 0)
 			return err_set(err, ERR_INVALID_ARGUMENT, "slab %u came without its descriptor", slab.slab);
 		return slab_view_add(loop->view, slab.slab, fd, slab.size_bytes, err);

@@ -44,9 +44,9 @@ must_check enum err_code loop_say_ready(struct worker_loop *loop, struct err *er
 /* Sends what is in `out`. */
 must_check enum err_code loop_flush(struct worker_loop *loop, struct err *err);
 #define LOOP_FRAME_MAX 16u /* payload of a frame that is sent on its own */
-/* Sends one frame behind what is in `out`, with a descriptor where pass_fd >= 0. */
+/* Sends one frame behind what is in `out`, with a descriptor where `passed` >= 0. */
 must_check enum err_code loop_send_frame(struct worker_loop *loop, const struct frame_header *header, const void *payload,
-					 int pass_fd, struct err *err);
+					 int passed, struct err *err);
 /* The end, frees the loop: tells the hub of `err` where that came while `loading`, and the operator's log in any case but
  * that the hub has gone. Returns the program's exit status. */
 int loop_end(struct worker_loop *loop, bool loading, const struct err *err);

@@ -353,17 +353,14 @@ static void send_slab(struct hub *hub, uint32_t slab, size_t size, int fd)
 {
 	struct slab_frame frame = { .slab = slab, .size_bytes = size };
 	struct frame_header header = { .type = FRAME_SLAB, .length = sizeof(frame) };
-	char bytes[sizeof(header) + sizeof(frame)], control[CMSG_SPACE(sizeof(int))] = { 0 };
+	char bytes[sizeof(header) + sizeof(frame)];
+	union pass_fd_room room;
 	struct iovec iov = { bytes, sizeof(bytes) };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	memcpy(bytes, &header, sizeof(header));
 	memcpy(bytes + sizeof(header), &frame, sizeof(frame));
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	pass_fd(&message, &room, fd);
 	assert_int_equal(sendmsg(hub->inbox.fd, &message, 0), sizeof(bytes));
 }
 
@@ -400,7 +397,7 @@ static void test_slabs(void **state)
 		assert_true(hub_next(&hub, &header, &payload));
 		if (header.type == FRAME_SLAB) {
 			memcpy(&slab, payload, sizeof(slab));
-			assert_int_equal(slab_view_add(hub.view, slab.slab, inbox_take_fd(&hub.inbox), slab.size_bytes, &err),
+			assert_int_equal(slab_view_add(hub.view, slab.slab, passed_fds_take(&hub.inbox.fds), slab.size_bytes, &err),
 					 ERR_OK);
 		} else if (header.type == FRAME_RELEASE) {
 			memcpy(&slab, payload, sizeof(slab));

@@ -183,7 +183,7 @@ static enum err_code on_frames(struct zygote *zygote, bool *ret_forked, struct e
 		if (header.type != FRAME_FORK)
 			return err_set(err, ERR_INVALID_ARGUMENT, "a frame of type %u, which is not the hub's to send to a zygote",
 				       header.type);
-		int socket = inbox_take_fd(inbox);
+		int socket = passed_fds_take(&inbox->fds);
 		if (socket < 0)
 			return err_set(err, ERR_INVALID_ARGUMENT, "FORK came without its descriptor");
 		code = fork_one(zygote, header.run, socket, ret_forked, err);

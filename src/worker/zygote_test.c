@@ -81,24 +81,14 @@ struct hub {
 	pid_t zygote;
 };
 
-static void put(int fd, enum frame_type type, uint64_t run, const void *payload, size_t len, int pass_fd)
+static void put(int fd, enum frame_type type, uint64_t run, const void *payload, size_t len, int passed)
 {
 	struct frame_header header = { .type = (uint16_t)type, .run = run, .length = (uint32_t)len };
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
+	union pass_fd_room room;
 	struct iovec iov[2] = { { &header, sizeof(header) }, { (void *)payload, len } };
 	struct msghdr message = { .msg_iov = iov, .msg_iovlen = len ? 2 : 1 };
-	if (pass_fd >= 0) {
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &pass_fd, sizeof(int));
-	}
+	if (passed >= 0)
+		pass_fd(&message, &room, passed);
 	assert_int_equal(sendmsg(fd, &message, MSG_NOSIGNAL), sizeof(header) + len);
 }
 
@@ -147,7 +137,7 @@ static json_t *fork_worker(struct hub *hub, uint64_t run, struct inbox *ret, int
 	close(pair[1]);
 	assert_int_equal(get(&hub->control, &header, &payload), FRAME_FORKED);
 	assert_int_equal(header.run, run);
-	*ret_pidfd = inbox_take_fd(&hub->control);
+	*ret_pidfd = passed_fds_take(&hub->control.fds);
 	assert_true(*ret_pidfd >= 0);
 	inbox_init(ret, pair[0]);
 	put(pair[0], FRAME_LOAD, 0, document, sizeof(document) - 1, -1);
