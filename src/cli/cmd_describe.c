@@ -137,7 +137,12 @@ static void print_serving(const struct cli *cli, const json_t *document)
 {
 	const json_t *serving = json_object_get(document, "serving"), *golden = json_object_get(serving, "golden");
 	const char *engine = json_path_string(serving, "engine"), *framework = json_path_string(serving, "framework");
-	if (engine || framework)
+	const char *fallback = json_path_string(serving, "fallback.engine");
+	if (fallback)
+		out_print(cli, "\n" BOLD "Runs in" PLAIN " %s, since %s could not be loaded on %.10s; tried again when the hub starts anew\n",
+			  fallback, json_path_string(serving, "fallback.instead_of") ?: "",
+			  json_path_string(serving, "fallback.date") ?: "");
+	else if (engine || framework)
 		out_print(cli, "\n" BOLD "Runs in" PLAIN " %s%s%s%s\n", engine ?: "", framework ? " (" : "",
 			  framework ?: "", framework ? ")" : "");
 	if (!json_is_object(golden))

@@ -48,7 +48,8 @@ static enum err_code run_serving(struct cli *cli, struct err *err)
 	}
 	out_print(cli, BOLD "%s" PLAIN "  version %lld, runs in %s\n", json_path_string(document, "name") ?: "",
 		  (long long)json_integer_value(json_object_get(document, "version")),
-		  json_path_string(document, "dlhub.serving.engine") ?: json_path_string(document, "serving.engine") ?: "?");
+		  json_path_string(document, "serving.fallback.engine") ?: json_path_string(document, "dlhub.serving.engine") ?:
+			  json_path_string(document, "serving.engine") ?: "?");
 	serving_print(cli, document);
 	return ERR_OK;
 }

@@ -42,6 +42,7 @@ static void request_destroy(struct request *request)
 	buf_done(&request->reply.body);
 	statistics_snapshot_destroy(request->statistics);
 	json_decref(request->failures);
+	json_decref(request->fallback);
 	load_give_up(request);
 	free(request->reply.location);
 	if (request->reply.file_fd >= 0)

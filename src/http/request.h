@@ -104,6 +104,7 @@ struct request {
 	struct reply reply;
 	struct statistics_snapshot *statistics; /* owned: copied for the pool */
 	json_t *failures; /* owned: of the repository's index, copied for the pool */
+	json_t *fallback; /* owned: of the servable to be described, likewise; NULL: the engine in force serves */
 	struct load_wait load;
 	unsigned int after; /* enum after_flags: what the loop does once the pool handler succeeded */
 	enum err_code (*pool_handler)(struct request *request, struct err *err); /* instead of the route's */

@@ -77,6 +77,7 @@ enum err_code handle_memory_register(struct request *, struct err *);
 enum err_code begin_infer(struct request *, struct err *); /* run_routes.c */
 enum err_code begin_run(struct request *, struct err *);
 enum err_code handle_search(struct request *, struct err *); /* servable_routes.c */
+void prepare_describe(struct request *);
 enum err_code handle_servables(struct request *, struct err *);
 enum err_code handle_describe(struct request *, struct err *);
 enum err_code handle_versions(struct request *, struct err *);

@@ -62,6 +62,32 @@ static json_t *record(const char *text)
 	return json ? json : json_object();
 }
 
+/* On the loop: which engine serves now, for the handler on the pool. */
+void prepare_describe(struct request *request)
+{
+	request->fallback = scheduler_fallback(request->server->parts.scheduler, request->servable);
+}
+
+/* The record with what has come of it since: the engine that serves in another's place, and why not that one. */
+static json_t *serving_now(const struct request *request, const struct version_row *row)
+{
+	json_t *serving = record(row->serving), *engine;
+	size_t i;
+	if (!request->fallback)
+		return serving;
+	json_object_set(serving, "fallback", request->fallback);
+	json_array_foreach(json_object_get(serving, "engines"), i, engine) {
+		const char *name = json_path_string(engine, "engine") ?: "";
+		if (strcmp(name, json_path_string(request->fallback, "engine")) == 0)
+			json_object_set_new(engine, "state", json_string("serves"));
+		if (strcmp(name, json_path_string(request->fallback, "instead_of")) != 0)
+			continue;
+		json_object_set_new(engine, "state", json_string("cannot load"));
+		json_object_set(engine, "reason", json_object_get(request->fallback, "reason"));
+	}
+	return serving;
+}
+
 static json_t *describe(struct request *request, const struct version_row *row)
 {
 	_cleanup_json_ json_t *manifest = record(row->manifest), *description = record(row->description);
@@ -77,7 +103,7 @@ static json_t *describe(struct request *request, const struct version_row *row)
 	json_object_set_new(out, "servable", record(row->servable));
 	json_object_set(out, "files", json_object_get(manifest, "files"));
 	json_object_set(out, "environment", json_object_get(manifest, "environment"));
-	json_object_set_new(out, "serving", record(row->serving));
+	json_object_set_new(out, "serving", serving_now(request, row));
 	if (access_decide(request->principal, &row->access, RIGHT_MANAGE) == DECISION_ALLOW) {
 		_cleanup_free_ char *access = access_list_format(&row->access);
 		json_object_set_new(out, "access", record(access));

@@ -17,6 +17,8 @@ static void free_if_unused(struct replicas *set)
 {
 	if (set->refs || set->replicas.first || queue_count(set->queue))
 		return;
+	if (set->fallback && set->scheduler && !set->retired) /* it is not to be found out anew by the next run */
+		return;
 	link_remove(&set->in_active);
 	link_remove(&set->in_dirty);
 	link_remove(&set->in_starved);
@@ -25,6 +27,7 @@ static void free_if_unused(struct replicas *set)
 	timer_close(set->delay);
 	queue_destroy(set->queue);
 	err_done(&set->failed);
+	fallback_destroy(set->fallback);
 	free(set->ready);
 	free(set->key);
 	free(set);
@@ -152,6 +155,7 @@ static void on_ready(void *context, struct worker *worker, struct str ready)
 	struct replicas *set = replica->set;
 	struct err none = ERR_INIT;
 	replica->ready = true;
+	servable_unref(TAKE(replica->servable));
 	err_done(&set->failed);
 	set->starting_count--;
 	set->start_ns = loop_now_ns(set->scheduler->loop) - replica->started_ns;
@@ -179,14 +183,24 @@ static void fail_waiting(struct replicas *set, const struct err *why)
 	replicas_tell_loaders(set, why);
 }
 
-/* It could not be loaded: nobody who waits will be served by trying again at once. */
-static void on_failed_start(struct replicas *set, const struct err *why)
+/* It could not be loaded. By another engine it may be; else nobody who waits will be served by trying again at once. */
+static void on_failed_start(struct replicas *set, struct servable *servable, const struct worker *worker, const struct err *why)
 {
-	log_warning("%s: worker did not start: %s", set->key, err_text(why));
-	err_copy(&set->failed, why);
+	struct err told = ERR_INIT;
+	if (set->count || worker->lost || worker->struck) {
+		err_copy(&told, why);
+	} else if (replicas_fall_back(set, servable, why, &told)) {
+		if (set->loading) /* whoever waits for a run is seen to by replicas_fill() */
+			replica_start(set, servable);
+		replicas_fill(set, servable);
+		return;
+	}
+	log_warning("%s: worker did not start: %s", set->key, err_text(&told));
+	err_copy(&set->failed, &told);
 	set->failed_until_ns = loop_now_ns(set->scheduler->loop) + FAILED_START_NS;
 	if (set->count == 0)
-		fail_waiting(set, why);
+		fail_waiting(set, &told);
+	err_done(&told);
 }
 
 static void forget(struct replica *replica)
@@ -210,17 +224,19 @@ static void on_gone(void *context, struct worker *worker, struct batch **batches
 	struct replicas *set = replicas_ref(replica->set); /* completing runs may drop the last servable */
 	struct scheduler *scheduler = set->scheduler;
 	bool stopped = replica->stopping;
+	struct servable *servable = TAKE(replica->servable);
 	forget(replica);
 	if (count)
 		dispatch_take_back(replica, stopped, batches, count, why);
 	else if (!replica->ready && !stopped)
-		on_failed_start(set, why);
+		on_failed_start(set, servable, worker, why);
 	else if (!stopped)
 		log_warning("%s: an idle worker %s", set->key, err_text(why));
 	free(replica);
 	dispatch_later(set);
 	if (scheduler->starved.first)
 		dispatch_later(LINKED(scheduler->starved.first, struct replicas, in_starved));
+	servable_unref(servable);
 	replicas_unref(set);
 }
 
@@ -242,6 +258,7 @@ void replicas_abandon(struct replicas *set)
 		}
 		forget(replica);
 		replica->worker->executor->ops->abandon(replica->worker);
+		servable_unref(replica->servable);
 		free(replica);
 	}
 	for (struct run *run; (run = queue_pop(set->queue));)
@@ -320,7 +337,8 @@ void replica_start(struct replicas *set, struct servable *servable)
 	events.context = replica;
 	replica->set = set;
 	replica->started_ns = loop_now_ns(scheduler->loop);
-	enum err_code code = scheduler->executor->ops->start(scheduler->executor, &servable->spec, &events, &replica->worker, &err);
+	enum err_code code = scheduler->executor->ops->start(scheduler->executor, replicas_spec(set, servable), &events,
+							     &replica->worker, &err);
 	if (code == ERR_RESOURCE_EXHAUSTED) { /* no place that it may use */
 		err_done(&err);
 		free(replica);
@@ -337,6 +355,7 @@ void replica_start(struct replicas *set, struct servable *servable)
 		free(replica);
 		return;
 	}
+	replica->servable = servable_ref(servable);
 	list_append(&set->replicas, &replica->in_set);
 	set->count++;
 	set->starting_count++;

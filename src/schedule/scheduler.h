@@ -45,6 +45,9 @@ void scheduler_load_leave(struct load_wait *wait);
 /* Every version whose last worker could not be started, with the reason; the key begins with OWNER/NAME@DIGEST. */
 void scheduler_each_failed(struct scheduler *scheduler, void (*each)(void *context, const char *key, const struct err *why),
 			   void *context);
+/* {"engine", "instead_of", "reason", "date"}: the engine that serves the version since the one in force could not be loaded,
+ * returned owned; NULL: the one in force serves. */
+json_t *scheduler_fallback(struct scheduler *scheduler, const struct servable *servable);
 /* Ends the version's workers once they are idle (it was removed, or was only tried). */
 void scheduler_retire(struct scheduler *scheduler, struct servable *servable);
 /* The READY document of the version's newest worker; NULL: none was ready. Borrowed until the loop goes on. */

@@ -1,8 +1,8 @@
 /* schedule/scheduler_impl.h - what the parts of the scheduler share: versions in service and their workers.
  *
- * Private to scheduler.c (what comes in from outside, and time), replicas.c (versions and their workers: which there
- * are) and dispatch.c (batches: which goes where, and what became of it). Nothing on the way of a run looks at more than
- * one version or worker: lists are kept so that the one that is wanted is at an end. */
+ * Private to scheduler.c (what comes in from outside, and time), replicas.c (versions and their workers: which there are),
+ * fallback.c (which engine they load) and dispatch.c (batches: which goes where, and what became of it). Nothing on the way
+ * of a run looks at more than one version or worker: lists are kept so that the one that is wanted is at an end. */
 #pragma once
 
 #include "base/cache.h"
@@ -31,6 +31,7 @@ struct replica {
 	struct link in_idle; /* scheduler->idle */
 	struct replicas *set;
 	struct worker *worker;
+	struct servable *servable; /* shared (ref): what it loads, until it has */
 	struct batch *sent, *last_sent; /* in the order in which it works */
 	size_t sent_count;
 	bool ready, stopping;
@@ -63,6 +64,7 @@ struct replicas {
 	bool batches_off;
 	struct err failed; /* why the last start failed; ERR_OK after one that did not */
 	int64_t failed_until_ns;
+	struct fallback *fallback; /* owned; NULL: the engine in force serves */
 	bool retired;
 	char *ready; /* what the newest worker said when it had loaded */
 	struct timer *delay; /* made on first use */
@@ -116,6 +118,12 @@ void replicas_unref(struct replicas *set);
 void replicas_adopt(struct replicas *set, const struct servable *servable);
 /* load.c: whoever waits for the version to be ready is told. */
 void replicas_tell_loaders(struct replicas *set, const struct err *why);
+/* fallback.c: how its workers are started now. Borrowed of the servable. */
+const struct worker_spec *replicas_spec(const struct replicas *set, const struct servable *servable);
+/* The engine that serves could not be loaded, and no worker is left: the next one of the table serves from now on. false:
+ * there is none, or `why` says nothing of the engine; *ret_err is then what is to be told, set by this. */
+bool replicas_fall_back(struct replicas *set, const struct servable *servable, const struct err *why, struct err *ret_err);
+void fallback_destroy(struct fallback *fallback);
 /* The scheduler is going: ends its workers and takes it out. */
 void replicas_abandon(struct replicas *set);
 /* Starts a worker for what waits, or stands in line for a place; `servable` is borrowed. */

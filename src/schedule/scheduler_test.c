@@ -710,6 +710,83 @@ static void test_waits_for_a_load(void **state)
 	assert_string_equal(loaded, "second:INVALID_ARGUMENT ");
 }
 
+static void fails(size_t count, enum err_code code)
+{
+	assert_int_equal(test_worker_count, count);
+	test_die(test_workers[count - 1], code);
+	turn();
+}
+
+static void test_another_engine_serves_where_one_cannot_be_loaded(void **state)
+{
+	struct servable_fallback fallbacks[] = { { (char *)"second", false, { .program = "second" } },
+						 { (char *)"third", true, { .program = "third" } } };
+	servable.engine = (char *)"first";
+	servable.spec.program = "first";
+	servable.fallbacks = fallbacks;
+	servable.fallback_count = 2;
+	start("a", 1);
+	turn();
+	test_workers[0]->worker.struck = true; /* who was killed says nothing of its engine */
+	fails(1, ERR_UNAVAILABLE);
+	assert_null(scheduler_fallback(scheduler, &servable));
+	servable.replicas->failed_until_ns = 0; /* some seconds later */
+	start("b", 1);
+	turn();
+	fails(2, ERR_RESOURCE_EXHAUSTED);
+	assert_string_equal(ended, "a:UNAVAILABLE b:RESOURCE_EXHAUSTED ");
+	servable.replicas->failed_until_ns = 0;
+	ended[0] = '\0';
+	start("c", 1);
+	start("d", 1);
+	turn();
+	fails(3, ERR_FAILED_PRECONDITION);
+	assert_string_equal(ended, ""); /* they wait for the next */
+	assert_string_equal(test_workers[3]->program, "second");
+	_cleanup_json_ json_t *fallback = scheduler_fallback(scheduler, &servable);
+	assert_string_equal(json_path_string(fallback, "engine"), "second");
+	assert_string_equal(json_path_string(fallback, "instead_of"), "first");
+	test_ready(test_workers[3]);
+	turn();
+	assert_int_equal(test_workers[3]->held[0]->rows, 1); /* there, rows have not been shown to be apart */
+	test_answer(test_workers[3], SLOW_NS);
+	turn();
+	test_answer(test_workers[3], SLOW_NS);
+	assert_string_equal(ended, "c:OK d:OK ");
+	ended[0] = '\0';
+	test_die(test_workers[3], ERR_UNAVAILABLE);
+	start("e", 1);
+	turn();
+	assert_string_equal(test_workers[4]->program, "second"); /* it is not found out anew */
+	fails(5, ERR_FAILED_PRECONDITION);
+	assert_string_equal(test_workers[5]->program, "third");
+	fails(6, ERR_UNIMPLEMENTED);
+	assert_string_equal(ended, "e:UNIMPLEMENTED "); /* none is left, and all are tried again */
+	assert_null(scheduler_fallback(scheduler, &servable));
+	servable.replicas->failed_until_ns = 0;
+	start("f", 1);
+	turn();
+	assert_string_equal(test_workers[6]->program, "first");
+	test_ready(test_workers[6]);
+	turn();
+	test_answer(test_workers[6], SLOW_NS);
+}
+
+static void test_a_load_waits_for_another_engine(void **state)
+{
+	struct servable_fallback fallbacks[] = { { (char *)"second", true, { .program = "second" } } };
+	struct load_wait wait = { .done = on_load, .context = (void *)"it" };
+	servable.engine = (char *)"first";
+	servable.fallbacks = fallbacks;
+	servable.fallback_count = 1;
+	loaded[0] = '\0';
+	assert_false(scheduler_load(scheduler, &servable, &wait));
+	fails(1, ERR_FAILED_PRECONDITION);
+	assert_string_equal(loaded, "");
+	test_ready(test_workers[1]);
+	assert_string_equal(loaded, "it:OK ");
+}
+
 static void test_a_place_under_worker_max(void **state)
 {
 	set("worker.max", "1");
@@ -869,5 +946,7 @@ TEST_MAIN(TEST(test_what_comes_in_one_turn_is_joined), TEST(test_a_batch_grows_w
 	  TEST(test_one_deadline_inside_a_batch), TEST(test_a_late_batch_ends_its_worker),
 	  TEST(test_a_deadline_in_the_queue), TEST(test_giving_up), TEST(test_a_worker_that_does_not_heed),
 	  TEST(test_progress), TEST(test_scaling_up_and_down), TEST(test_to_zero), TEST(test_the_least),
-	  TEST(test_waits_for_a_load), TEST(test_a_place_under_worker_max), TEST(test_who_has_many_makes_room),
+	  TEST(test_waits_for_a_load),
+	  TEST(test_another_engine_serves_where_one_cannot_be_loaded), TEST(test_a_load_waits_for_another_engine),
+	  TEST(test_a_place_under_worker_max), TEST(test_who_has_many_makes_room),
 	  TEST(test_a_full_queue), TEST(test_whose_priority), TEST(test_draining), TEST(test_the_end_answers_everyone))

@@ -48,6 +48,59 @@ static char *directory_of(const struct version_row *row, const char *data, const
 		       xasprintf("%s/versions/%s", data, row->digest);
 }
 
+/* What a worker needs for the engine whose record is in force; its strings are owned. */
+static struct worker_spec make_spec(const struct version_row *row, const char *data, const struct settings *settings,
+				    json_t *block, json_t *in_force, const struct servable *s)
+{
+	const char *environment = json_path_string(in_force, "environment");
+	char *directory = directory_of(row, data, in_force);
+	return (struct worker_spec){
+		/* the version's own, or one made for its engine */
+		.digest = xstrdup(json_path_string(in_force, "manifest") ?: row->digest),
+		.name = s->full_name,
+		.owner = s->owner,
+		.directory = directory,
+		.load = load_document(row, directory, block, in_force, s->options.threads),
+		.program = xstrdup(json_path_string(in_force, "program") ?: "python"),
+		.environment = environment && *environment ? xasprintf("%s/environments/%s", data, environment) : NULL,
+		.memory_bytes = settings_int(settings, SETTING_WORKER_MEMORY_BYTES),
+		.network = json_is_true(json_object_get(in_force, "network")) && settings_int(settings, SETTING_WORKER_NETWORK),
+		.start_deadline_ms = settings_int(settings, SETTING_LIMITS_START_S) * 1000,
+	};
+}
+
+static void spec_done(struct worker_spec *spec)
+{
+	free((char *)spec->digest);
+	free((char *)spec->directory);
+	free((char *)spec->load);
+	free((char *)spec->program);
+	free((char *)spec->environment);
+}
+
+/* The engines that could serve besides the one in force. A pin is its owner's wish for that one alone. */
+static void find_fallbacks(struct servable *s, const struct version_row *row, const char *data, const struct settings *settings,
+			   json_t *block, json_t *serving, const json_t *wishes)
+{
+	json_t *engines = json_object_get(serving, "engines"), *engine;
+	size_t i;
+	if (s->pinned || !json_array_size(engines))
+		return;
+	s->fallbacks = xcalloc(json_array_size(engines), sizeof(*s->fallbacks));
+	json_array_foreach(engines, i, engine) {
+		const char *name = json_path_string(engine, "engine") ?: "";
+		if (!json_object_get(engine, "run") || strcmp(name, s->engine) == 0)
+			continue;
+		_cleanup_json_ json_t *in_force = serving_in_force(serving, name);
+		bool proved = json_is_true(json_path(in_force, "batch.proved"));
+		s->fallbacks[s->fallback_count++] = (struct servable_fallback){
+			.engine = xstrdup(name),
+			.batches = json_object_get(wishes, "batch") ? s->options.batch.on : proved,
+			.spec = make_spec(row, data, settings, block, in_force, s),
+		};
+	}
+}
+
 enum err_code servable_create(const struct version_row *row, const char *data, const struct settings *settings,
 			      struct servable **ret, struct err *err)
 {
@@ -82,29 +135,18 @@ enum err_code servable_create(const struct version_row *row, const char *data, c
 	}
 	snprintf(s->number_text, sizeof(s->number_text), "%lld", (long long)row->number);
 	str_copy(s->digest, sizeof(s->digest), row->digest);
-	str_copy(s->manifest, sizeof(s->manifest), json_path_string(in_force, "manifest") ?: row->digest);
 	s->relative = json_number_value(json_path(serving, "golden.rtol"));
 	s->absolute = json_number_value(json_path(serving, "golden.atol"));
 	if (json_object_get(serving, "memo_off"))
 		s->options.memo.on = false;
-	const char *engine = json_path_string(in_force, "engine") ?: "python";
-	const char *program = json_path_string(in_force, "program") ?: "python";
-	const char *environment = json_path_string(in_force, "environment");
-	s->platform = xasprintf("dlhub_%s", engine);
-	s->key = xasprintf("%s@%s %s %lld", s->full_name, s->digest, engine, (long long)s->options.threads);
-	char *directory = directory_of(row, data, in_force);
-	s->spec = (struct worker_spec){
-		.digest = s->manifest,
-		.name = s->full_name,
-		.owner = s->owner,
-		.directory = directory,
-		.load = load_document(row, directory, servable, in_force, s->options.threads),
-		.program = xstrdup(program),
-		.environment = environment && *environment ? xasprintf("%s/environments/%s", data, environment) : NULL,
-		.memory_bytes = settings_int(settings, SETTING_WORKER_MEMORY_BYTES),
-		.network = json_is_true(json_object_get(in_force, "network")) && settings_int(settings, SETTING_WORKER_NETWORK),
-		.start_deadline_ms = settings_int(settings, SETTING_LIMITS_START_S) * 1000,
-	};
+	const char *pin = json_path_string(wishes, "engine");
+	s->engine = xstrdup(json_path_string(in_force, "engine") ?: "python");
+	s->pinned = pin && strcmp(pin, s->engine) == 0;
+	s->platform = xasprintf("dlhub_%s", s->engine);
+	s->key = xasprintf("%s@%s %s %lld%s", s->full_name, s->digest, s->engine, (long long)s->options.threads,
+			   s->number ? "" : " trial");
+	s->spec = make_spec(row, data, settings, servable, in_force, s);
+	find_fallbacks(s, row, data, settings, servable, serving, wishes);
 	*ret = s;
 	return ERR_OK;
 }
@@ -138,9 +180,12 @@ void servable_unref(struct servable *servable)
 	free(servable->full_name);
 	free(servable->key);
 	free(servable->platform);
-	free((char *)servable->spec.directory);
-	free((char *)servable->spec.load);
-	free((char *)servable->spec.program);
-	free((char *)servable->spec.environment);
+	free(servable->engine);
+	spec_done(&servable->spec);
+	for (size_t i = 0; i < servable->fallback_count; i++) {
+		free(servable->fallbacks[i].engine);
+		spec_done(&servable->fallbacks[i].spec);
+	}
+	free(servable->fallbacks);
 	free(servable);
 }

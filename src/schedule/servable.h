@@ -11,6 +11,14 @@
 
 struct replicas; /* the version's queue and workers: schedule/scheduler.c */
 
+/* One more engine that the publish has shown to be equal: it serves where the one in force cannot be loaded. Owned, with
+ * the strings of its spec. */
+struct servable_fallback {
+	char *engine;
+	bool batches; /* runs may be joined there, too */
+	struct worker_spec spec;
+};
+
 struct servable {
 	unsigned int refs;
 	char *owner, *name;
@@ -18,8 +26,9 @@ struct servable {
 	int64_t number; /* 0 before it is published */
 	char number_text[24];
 	char digest[SHA256_HEX + 1];
-	char manifest[SHA256_HEX + 1]; /* of what it runs: the version's own (its digest), or one made for its engine */
-	char *key; /* "OWNER/NAME@DIGEST ENGINE THREADS": rows alike in it share their workers */
+	char *key; /* "OWNER/NAME@DIGEST ENGINE THREADS": rows alike in it share their workers; one that is only tried has its own */
+	char *engine; /* in force */
+	bool pinned;  /* its owner wants this one and no other */
 	struct access_list access;
 	struct signature *signature;
 	struct pipeline *pipeline; /* NULL: it is run by workers */
@@ -27,6 +36,8 @@ struct servable {
 	struct serving_options options; /* how its publisher wants it served; memo.on ends where two runs differ */
 	double relative, absolute; /* tolerance of its golden test: so much two runs of one input may differ */
 	struct worker_spec spec; /* its strings are owned by this object */
+	struct servable_fallback *fallbacks; /* in the order of the table: the framework last */
+	size_t fallback_count;
 	struct replicas *replicas; /* shared (ref); set by the scheduler on first use */
 	void (*drop_replicas)(struct replicas *replicas);
 };

@@ -57,6 +57,24 @@ static void the_engine_in_force(void **state)
 	}
 }
 
+static void what_else_could_serve(void **state)
+{
+	struct servable *servable = create(ENGINES, "{}");
+	assert_int_equal(servable->fallback_count, 1); /* the one that differs is none */
+	assert_string_equal(servable->fallbacks[0].engine, "keras");
+	assert_string_equal(servable->fallbacks[0].spec.environment, "/data/environments/e1");
+	assert_string_equal(servable->fallbacks[0].spec.digest, "d1");
+	assert_false(servable->fallbacks[0].batches); /* proved for the other one alone */
+	servable_unref(servable);
+	servable = create(ENGINES, "{\"batch\":true}");
+	assert_true(servable->fallbacks[0].batches);
+	servable_unref(servable);
+	/* A pin is for one alone, though it be the one that would serve without it. */
+	servable = create(ENGINES, "{\"engine\":\"openvino\"}");
+	assert_int_equal(servable->fallback_count, 0);
+	servable_unref(servable);
+}
+
 /* Records from before engines were compared. */
 static void a_record_without_engines(void **state)
 {
@@ -66,4 +84,5 @@ static void a_record_without_engines(void **state)
 	servable_unref(servable);
 }
 
-TEST_MAIN(cmocka_unit_test(the_engine_in_force), cmocka_unit_test(a_record_without_engines))
+TEST_MAIN(cmocka_unit_test(the_engine_in_force), cmocka_unit_test(what_else_could_serve),
+	  cmocka_unit_test(a_record_without_engines))

@@ -15,6 +15,7 @@ struct test_worker {
 	struct tensor *echo[TEST_HELD]; /* what each is answered with: its inputs as they were joined */
 	size_t held_count, sent_total, cancelled;
 	bool stopped, killed, gone;
+	const char *program; /* borrowed, of its spec */
 };
 
 static struct test_worker *test_workers[TEST_WORKERS];
@@ -35,6 +36,7 @@ static enum err_code test_start(struct executor *executor, const struct worker_s
 	struct test_worker *worker = test_workers[test_worker_count++] = NEW(struct test_worker);
 	worker->worker.executor = executor;
 	worker->events = *events;
+	worker->program = spec->program;
 	*ret = &worker->worker;
 	return ERR_OK;
 }

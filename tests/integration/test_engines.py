@@ -1,4 +1,5 @@
 """Engines: each that could serve a model is tried when it is published; the fastest with the right answers serves."""
+import shutil
 import subprocess
 import tarfile
 
@@ -6,7 +7,7 @@ import numpy
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from support import document, wait_for
+from support import BIN, document, wait_for
 
 
 def graph(nodes, input_shape, output_shape, weights=(), kind=TensorProto.FLOAT, opset=17):
@@ -120,6 +121,62 @@ def test_an_engine_with_other_answers_does_not_serve(shared_hub):
     assert reply.status_code == 412 and "gives other answers" in reply.json()["error"], reply.text
 
 
+def break_engine(hub, engine, folder):
+    """The flags of a hub on which the engine's workers end before they have loaded: as where a library is missing."""
+    if engine == "onnxruntime":
+        for library in (hub.data / "environments").rglob("onnxruntime_pybind11_state*.so"):
+            library.chmod(0o644)
+            library.write_bytes(b"not a library")
+        return ()
+    programs = folder / "programs"
+    programs.mkdir()
+    for program in BIN.iterdir():
+        (programs / program.name).symlink_to(program)
+    (programs / "dlhub-worker-native").unlink()
+    (programs / "dlhub-worker-native").write_text("#!/bin/sh\nexit 127\n")
+    (programs / "dlhub-worker-native").chmod(0o755)
+    return ("--worker.programs", str(programs))
+
+
+def test_where_an_engine_cannot_load_the_next_equal_one_serves(hub, tmp_path):
+    assert publish(hub, "both", MLP, engines="all")["status"] == "succeeded"
+    record, engines = serving(hub, "both")
+    chosen, = (name for name, row in engines.items() if row["state"] == "serves")
+    other, = (name for name, row in engines.items() if row["state"] == "equal")
+    assert "fallback" not in record
+    assert publish(hub, "bound", MLP, engines="all", engine=chosen)["status"] == "succeeded"
+    hub.stop()
+    flags = hub.flags
+    hub.flags = (*flags, *break_engine(hub, chosen, tmp_path))
+    hub.start()
+
+    x = [[1, 2, 3, 4], [4, 3, 2, 1]]
+    for _ in range(3):
+        numpy.testing.assert_allclose(run(hub, "both", x), numpy.float32(x) @ WEIGHTS, rtol=1e-5)
+    record, engines = serving(hub, "both")
+    assert record["fallback"]["engine"] == other and record["fallback"]["instead_of"] == chosen
+    assert engines[other]["state"] == "serves"
+    assert engines[chosen]["state"] == "cannot load" and engines[chosen]["reason"] == record["fallback"]["reason"]
+    log = [line for line in hub.log_text().splitlines() if "serves in its place" in line]
+    assert len(log) == 1 and "admin/both" in log[0] and chosen in log[0] and other in log[0], log
+    told = subprocess.run([BIN / "dlhub", "--endpoint", hub.url, "describe", "admin/both"], text=True, capture_output=True,
+                          env={"DLHUB_TOKEN": hub.token, "HOME": str(tmp_path), "PATH": "/usr/bin"})
+    assert f"{other}, since {chosen} could not be loaded" in told.stdout, told.stdout + told.stderr
+
+    # Whoever has pinned it hears that it does not load.
+    refused = hub.post("/api/v1/servables/admin/bound/run", json={"data": x})
+    assert refused.status_code >= 400 and "--engine fastest" in refused.json()["hint"], refused.text
+    assert "fallback" not in serving(hub, "bound")[0]
+
+    if chosen == "openvino":
+        hub.stop()
+        hub.flags = flags
+        hub.start()  # what was missing is there again
+        numpy.testing.assert_allclose(run(hub, "both", x), numpy.float32(x) @ WEIGHTS, rtol=1e-5)
+        record, engines = serving(hub, "both")
+        assert "fallback" not in record and engines[chosen]["state"] == "serves"
+
+
 def test_a_function_has_one_engine_and_its_rows_are_tried(shared_hub):
     floats = {"type": "ndarray", "shape": [None, 2], "item_type": {"type": "float", "dtype": "FP64"}}
     code = "import numpy\ndef double(x): return 2 * x\ndef spread(x): return x - x.mean(axis=0)\n"
@@ -170,6 +227,25 @@ def test_torch_is_exported_and_served_by_the_faster_engine(hub, tmp_path):
     hub.stop()
     hub.start()
     wait_for(lambda: not folder.exists(), what="the sweep of what was exported")
+
+
+@pytest.mark.skipif(not has_torch(), reason="python3-torch is not installed")
+def test_a_damaged_export_leaves_the_framework(hub, tmp_path):
+    subprocess.run(["/usr/bin/python3", "-c", "import sys, torch\ntorch.manual_seed(0)\n"
+                    "torch.jit.script(torch.nn.Linear(3, 2).eval()).save(sys.argv[1])", tmp_path / "net.pt"], check=True)
+    assert hub.publish(document("net"), (tmp_path / "net.pt").read_bytes(), "net.pt")["status"] == "succeeded"
+    if serving(hub, "net")[0]["engine"] != "openvino":
+        pytest.skip("here PyTorch was faster than OpenVINO")
+    x = [[1.0, 2.0, 3.0], [0.5, -1.0, 2.0]]
+    before = run(hub, "net", x)
+    hub.stop()
+    for file in (hub.data / "derived").rglob("*.onnx"):
+        file.chmod(0o644)
+        file.write_bytes(file.read_bytes()[:40])
+    hub.start()
+    numpy.testing.assert_allclose(run(hub, "net", x), before, rtol=1e-4, atol=1e-5)
+    record, engines = serving(hub, "net")
+    assert record["fallback"]["engine"] == "pytorch" and engines["openvino"]["state"] == "cannot load"
 
 
 @pytest.mark.skipif(not has_torch(), reason="python3-torch is not installed")
