@@ -5,22 +5,14 @@
 #include "base/log.h"
 #include "worker/reply.h"
 
-#include <assert.h>
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#define LOOP_OUT_MAX (4 * (size_t)FRAME_LENGTH_MAX)
-#define LOOP_OUT_FULL (1u << 20) /* goes out without waiting for more */
 #define LOOP_LONG_NS 1000000 /* a run: afterwards it looks what has come */
 #define LOOP_ARENA_MAX (1u << 30)
 #define LOOP_JSON_DEPTH 512
-#define LOOP_REFS_WAITS 5000 /* of 1 ms */
 
 /* --- SIGTERM: at once while idle, after the run otherwise --- */
 
@@ -31,89 +23,6 @@ static void loop_on_sigterm(int signum)
 	if (!loop_busy)
 		_exit(0);
 	loop_stopping = 1;
-}
-
-/* --- towards the hub --- */
-
-static enum err_code loop_send(int fd, const char *data, size_t len, int passed, struct err *err)
-{
-	union pass_fd_room room;
-	int waits = 0;
-
-	while (len) {
-		struct iovec iov = { (void *)data, len };
-		struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-		if (passed >= 0)
-			pass_fd(&message, &room, passed);
-		ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		/* The kernel bounds descriptors that were sent and not yet received, over all processes of a user. */
-		if (n < 0 && errno == ETOOMANYREFS && waits++ < LOOP_REFS_WAITS) {
-			poll(NULL, 0, 1);
-			continue;
-		}
-		if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
-			return err_set(err, ERR_UNAVAILABLE, "the hub has closed the socket");
-		if (n < 0)
-			return err_errno(err, errno, "writing to the hub");
-		passed = -1;
-		data += n;
-		len -= (size_t)n;
-	}
-	return ERR_OK;
-}
-
-enum err_code loop_flush(struct worker_loop *loop, struct err *err)
-{
-	if (loop->out.overflowed)
-		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for the replies of this worker");
-	if (!loop->out.len)
-		return ERR_OK;
-	enum err_code code = loop_send(loop->inbox.fd, loop->out.data, loop->out.len, -1, err);
-	if (loop->out.capacity > LOOP_OUT_FULL) {
-		buf_done(&loop->out);
-		buf_init(&loop->out, LOOP_OUT_MAX);
-	} else {
-		buf_clear(&loop->out);
-	}
-	return code;
-}
-
-enum err_code loop_send_frame(struct worker_loop *loop, const struct frame_header *header, const void *payload,
-			      int passed, struct err *err)
-{
-	char bytes[sizeof(*header) + LOOP_FRAME_MAX];
-	enum err_code code = loop_flush(loop, err);
-
-	assert(header->length <= LOOP_FRAME_MAX);
-	memcpy(bytes, header, sizeof(*header));
-	if (header->length)
-		memcpy(bytes + sizeof(*header), payload, header->length);
-	return code != ERR_OK ? code : loop_send(loop->inbox.fd, bytes, sizeof(*header) + header->length, passed, err);
-}
-
-static enum err_code loop_announce(void *context, uint32_t slab, size_t size, int fd, struct err *err)
-{
-	struct slab_frame frame = { .slab = slab, .size_bytes = size };
-	struct frame_header header = { .type = FRAME_SLAB, .length = sizeof(frame) };
-
-	return loop_send_frame(context, &header, &frame, fd, err);
-}
-
-void worker_log(struct worker_loop *loop, const char *fmt, ...)
-{
-	char text[4096];
-	va_list args;
-
-	va_start(args, fmt);
-	int n = vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	if (n <= 0)
-		return;
-	struct frame_header header = { .type = FRAME_LOG, .length = (uint32_t)MIN((size_t)n, sizeof(text) - 1) };
-	/* A failure leaves out.overflowed set, which loop_flush() reports. */
-	(void)frame_encode(&loop->out, &header, text);
 }
 
 /* --- from the hub --- */
@@ -279,6 +188,15 @@ static bool loop_was_cancelled(struct worker_loop *loop, uint64_t run)
 }
 
 /* --- one run --- */
+
+/* reply_announce_fn: the hub has not seen that slab yet. */
+static enum err_code loop_announce(void *context, uint32_t slab, size_t size, int fd, struct err *err)
+{
+	struct slab_frame frame = { .slab = slab, .size_bytes = size };
+	struct frame_header header = { .type = FRAME_SLAB, .length = sizeof(frame) };
+
+	return loop_send_frame(context, &header, &frame, fd, err);
+}
 
 static enum err_code loop_decode(struct worker_loop *loop, const struct frame_header *header, const uint8_t *payload,
 				 struct run_frame *ret, struct err *err)

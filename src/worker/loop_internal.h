@@ -1,4 +1,5 @@
-/* worker/loop_internal.h - what loop.c shares with zygote.c: a connection to the hub, and the answer to its LOAD.
+/* worker/loop_internal.h - a connection to the hub, and the answer to its LOAD: what loop.c and loop_out.c (what is said to
+ * the hub) share with zygote.c and midrun.c.
  *
  * Owner: the process' only thread. */
 #pragma once
@@ -9,6 +10,8 @@
 #include "worker/inbox.h"
 
 #define LOOP_CANCELLED_MAX 1024
+#define LOOP_OUT_MAX (4 * (size_t)FRAME_LENGTH_MAX)
+#define LOOP_OUT_FULL (1u << 20) /* goes out without waiting for more */
 
 struct worker_loop {
 	const struct worker_shim *shim;
@@ -41,12 +44,14 @@ must_check enum err_code loop_take_in(struct worker_loop *loop, struct err *err)
 /* Waits for LOAD and gives it to `load`: the shim's own, or how it prepares for forking. */
 must_check enum err_code loop_load(struct worker_loop *loop, worker_load_fn load, struct err *err);
 must_check enum err_code loop_say_ready(struct worker_loop *loop, struct err *err);
+/* The end, frees the loop: tells the hub of `err` where that came while `loading`, and the operator's log in any case but
+ * that the hub has gone. Returns the program's exit status. */
+int loop_end(struct worker_loop *loop, bool loading, const struct err *err);
+
+/* --- loop_out.c --- */
 /* Sends what is in `out`. */
 must_check enum err_code loop_flush(struct worker_loop *loop, struct err *err);
 #define LOOP_FRAME_MAX 16u /* payload of a frame that is sent on its own */
 /* Sends one frame behind what is in `out`, with a descriptor where `passed` >= 0. */
 must_check enum err_code loop_send_frame(struct worker_loop *loop, const struct frame_header *header, const void *payload,
 					 int passed, struct err *err);
-/* The end, frees the loop: tells the hub of `err` where that came while `loading`, and the operator's log in any case but
- * that the hub has gone. Returns the program's exit status. */
-int loop_end(struct worker_loop *loop, bool loading, const struct err *err);
