@@ -37,6 +37,7 @@ struct call {
 	nghttp2_rcbuf *authorization;
 	bool is_post, is_grpc;
 	bool wants_run;	       /* cache-control: no-cache */
+	bool wants_timing;     /* x-dlhub-timing: 1 */
 	bool headed;	       /* all of it has come */
 	enum coding coding;    /* of the messages that come */
 	enum coding accepts;   /* the best that may go back */

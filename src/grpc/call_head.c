@@ -77,6 +77,11 @@ static void on_cache_control(struct call *call, struct str value)
 	call->wants_run |= memmem(value.data, value.len, "no-cache", 8) != NULL;
 }
 
+static void on_timing(struct call *call, struct str value)
+{
+	call->wants_timing = str_eq(value, STR("1"));
+}
+
 static void on_trace(struct call *call, struct str value)
 {
 	if (value.len >= sizeof(call->trace))
@@ -111,6 +116,7 @@ void call_on_header(struct call *call, nghttp2_rcbuf *name, nghttp2_rcbuf *value
 		{ { "traceparent", 11 }, on_trace },
 		{ { "x-request-id", 12 }, on_request_id },
 		{ { "cache-control", 13 }, on_cache_control },
+		{ { "x-dlhub-timing", 14 }, on_timing },
 	};
 	nghttp2_vec key = nghttp2_rcbuf_get_buf(name), content = nghttp2_rcbuf_get_buf(value);
 	struct str text = { (const char *)key.base, key.len };

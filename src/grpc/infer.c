@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "grpc/model.h"
 #include "grpc/rpc.h"
+#include "schedule/run_timing.h"
 #include "wire/inference.h"
 
 #define RUN_S_MAX 86400
@@ -147,6 +148,21 @@ static enum err_code write_parts(const struct run *run, const struct tensor *out
 	return ERR_OK;
 }
 
+/* Where the time went until now, of the arena; empty where it has no room. */
+static struct str timing_of(const struct infer *infer)
+{
+	struct run *run = infer->run;
+	char *text = arena_try(&run->arena, RUN_TIMING_SIZE);
+	if (!text)
+		return (struct str){ 0 };
+	run_timing_format(&(struct run_timing){ .run = run,
+						.received_ns = run->received_ns,
+						.decoded_ns = run->submitted_ns,
+						.ended_ns = infer->ended_ns },
+			  text);
+	return str_of(text);
+}
+
 static enum err_code encode(struct infer *infer, struct inference_pieces *ret, struct err *err)
 {
 	struct run *run = infer->run;
@@ -163,6 +179,8 @@ static enum err_code encode(struct infer *infer, struct inference_pieces *ret, s
 		return code;
 	if (run->memo == MEMO_HIT || run->memo == MEMO_JOINED)
 		answer.memo = str_of(memo_state_name(run->memo));
+	if (infer->call->wants_timing)
+		answer.timing = timing_of(infer);
 	if (run->request.output_count)
 		answer.requested = run->request.outputs;
 	return inference_write(&run->arena, &answer, is_stream(infer->call), ret, err);

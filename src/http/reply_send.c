@@ -21,7 +21,7 @@ static void add_headers(struct request *request, struct MHD_Response *response)
 	}
 	if (reply->memo)
 		MHD_add_response_header(response, "X-DLHub-Memo", reply->memo);
-	if (reply->timing[0])
+	if (reply->timing)
 		MHD_add_response_header(response, "Server-Timing", reply->timing);
 	if (reply->status == 429 || reply->status == 503) {
 		char text[24];

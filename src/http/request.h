@@ -37,7 +37,7 @@ struct reply {
 	size_t binary_count;
 	enum coding coding;  /* how the body is compressed */
 	const char *memo;    /* X-DLHub-Memo; literal; NULL: it was not used */
-	char timing[240];    /* Server-Timing; empty: nobody asked */
+	const char *timing;  /* Server-Timing; of the arena; NULL: nobody asked */
 	int file_fd; /* instead of the body where >= 0; owned */
 	int64_t file_bytes;
 	int retry_after_s;

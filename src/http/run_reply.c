@@ -3,6 +3,7 @@
 #include "http/server_impl.h"
 
 #include "base/clock.h"
+#include "schedule/run_timing.h"
 #include "wire/npy.h"
 
 #define SMALL_BINARY (32u << 10)
@@ -246,21 +247,18 @@ void run_reply_encode(struct request *request)
 	}
 }
 
-/* Where the time went, as a Server-Timing header. */
 static void write_timing(struct request *request)
 {
-	const struct run *run = request->run;
-	char *text = request->reply.timing;
-	size_t size = sizeof(request->reply.timing);
-	int len = snprintf(text, size, "decode;dur=%.3f", (double)(request->parsed_ns - request->received_ns) / 1e6);
-	if (run->started_ns)
-		len += snprintf(text + len, size - (size_t)len,
-				", queue;dur=%.3f, batch;desc=\"rows=%lld runs=%zu cut=%s\", run;dur=%.3f",
-				(double)(run->started_ns - run->submitted_ns) / 1e6, (long long)MAX(run->batch_rows, 1),
-				MAX(run->batch_runs, (size_t)1), batch_cut_name(run->cut), (double)run->run_ns / 1e6);
-	snprintf(text + len, size - (size_t)len, ", encode;dur=%.3f, memo;desc=%s",
-		 (double)(request->answered_ns - request->ended_ns) / 1e6,
-		 memo_state_name(run->memo));
+	char *text = arena_try(&request->arena, RUN_TIMING_SIZE);
+	if (!text)
+		return;
+	run_timing_format(&(struct run_timing){ .run = request->run,
+						.received_ns = request->received_ns,
+						.decoded_ns = request->parsed_ns,
+						.ended_ns = request->ended_ns,
+						.answered_ns = request->answered_ns },
+			  text);
+	request->reply.timing = text;
 }
 
 static void report(struct request *request)

@@ -19,7 +19,7 @@ struct step {
 	enum step_state state;
 	struct run *run; /* owned, kept until `uses` is 0 */
 	size_t uses;	 /* those that take from it and have not ended, the pipeline itself included */
-	int64_t began_ns, ended_ns;
+	int64_t began_ns, started_ns, ended_ns; /* started: it was sent to a worker; 0: not */
 	enum memo_state memo;
 	struct str said; /* its run's metadata, of the pipeline's arena */
 };
@@ -116,9 +116,30 @@ static void put_metadata(struct whole *whole)
 	buf_done(&text);
 }
 
+/* For whoever asks where the time went. */
+static void put_steps(struct whole *whole)
+{
+	struct run *run = whole->run;
+	int64_t now_ns = clock_ns();
+	run->steps = arena_try(&run->arena, whole->pipeline->step_count * sizeof(*run->steps));
+	for (size_t i = 0; run->steps && i < whole->pipeline->step_count; i++) {
+		const struct step *step = &whole->steps[i];
+		if (!step->began_ns)
+			continue;
+		const struct run *own = step->state == STEP_RUNS ? step->run : NULL;
+		run->steps[run->step_count++] = (struct run_step){ .name = whole->pipeline->steps[i].name,
+								   .combine = whole->pipeline->steps[i].combine,
+								   .memo = step->memo,
+								   .began_ns = step->began_ns,
+								   .started_ns = own ? own->started_ns : step->started_ns,
+								   .ended_ns = step->ended_ns ?: now_ns };
+	}
+}
+
 static void tell(struct whole *whole)
 {
 	struct run *run = whole->run;
+	put_steps(whole);
 	whole->run = NULL;
 	err_move(&run->err, &whole->err);
 	run->run_ns = clock_ns() - run->started_ns;
@@ -276,14 +297,22 @@ static void report(struct whole *whole, size_t index)
 	run->on_progress(run->context, run, (struct str){ text, (size_t)len });
 }
 
+static void note_end(struct step *step)
+{
+	step->state = STEP_DONE;
+	step->ended_ns = clock_ns();
+	if (!step->run)
+		return;
+	step->memo = step->run->memo;
+	step->started_ns = step->run->started_ns;
+}
+
 /* Its outputs are there. */
 static void step_ended(struct whole *whole, size_t index)
 {
 	struct step *step = &whole->steps[index];
 	const struct pipeline_step *plan = &whole->pipeline->steps[index];
-	step->state = STEP_DONE;
-	step->ended_ns = clock_ns();
-	step->memo = step->run->memo;
+	note_end(step);
 	whole->left--;
 	if (!has_ended(whole) && step->run->metadata.len > 2) {
 		struct str said = step->run->metadata;
@@ -305,7 +334,7 @@ static void on_step_done(void *context, struct run *run)
 	if (run->err.code != ERR_OK) {
 		struct err err = ERR_INIT;
 		err_move(&err, &run->err);
-		step->state = STEP_DONE;
+		note_end(step);
 		fail_at(whole, index, &err);
 	} else {
 		step_ended(whole, index);
@@ -427,7 +456,7 @@ static void begin(struct whole *whole, size_t index)
 	if (code == ERR_OK && done && step->run->err.code != ERR_OK)
 		code = err_move(&err, &step->run->err);
 	if (code != ERR_OK) {
-		step->state = STEP_DONE;
+		note_end(step);
 		fail_at(whole, index, &err);
 	} else if (done) {
 		step_ended(whole, index);

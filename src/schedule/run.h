@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "identity/identity.h"
+#include "schedule/combine.h"
 #include "wire/oip.h"
 
 struct servable; /* schedule/servable.h: the routing row, shared */
@@ -26,6 +27,15 @@ enum memo_state {
 	MEMO_MISS,   /* run, and kept */
 	MEMO_HIT,    /* answered from memory */
 	MEMO_JOINED, /* answered by an identical run that was under way */
+};
+
+/* A step of a pipeline's run. */
+struct run_step {
+	struct str name;	/* borrowed of the run's servable */
+	enum combine combine;	/* not 0: it is no servable */
+	enum memo_state memo;
+	int64_t began_ns, ended_ns; /* monotonic */
+	int64_t started_ns;	    /* when it was sent; 0: it was not */
 };
 
 struct run {
@@ -71,6 +81,8 @@ struct run {
 	size_t batch_runs;
 	enum batch_cut cut;
 	enum memo_state memo;
+	struct run_step *steps; /* of a pipeline: those that were begun, in its order; of the arena */
+	size_t step_count;
 };
 
 /* Is told of the end of a run before its on_done is: memory of whoever pushes it. */

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "schedule/servable.h"
 
 struct run_reporter {
@@ -48,6 +49,20 @@ static size_t parts_of(const struct run_report *report, struct part parts[static
 	return n;
 }
 
+static void trace_steps(struct run_reporter *reporter, const struct run_report *report)
+{
+	for (size_t i = 0; i < report->run->step_count; i++) {
+		const struct run_step *step = &report->run->steps[i];
+		_cleanup_free_ char *name = xasprintf("step " STR_FMT, STR_ARG(step->name));
+		struct span_attribute attribute = { .key = step->combine ? "dlhub.combine" : "dlhub.memo",
+						    .value = step->combine ? combine_name(step->combine) :
+									     memo_state_name(step->memo) };
+		struct span span = { .name = name, .start_ns = step->began_ns, .end_ns = step->ended_ns,
+				     .attributes = &attribute, .attribute_count = 1 };
+		tracer_child(reporter->tracer, report->trace, &span);
+	}
+}
+
 static void trace(struct run_reporter *reporter, const struct run_report *report)
 {
 	const struct run *run = report->run;
@@ -71,6 +86,7 @@ static void trace(struct run_reporter *reporter, const struct run_report *report
 		struct span part = { .name = parts[i].name, .start_ns = parts[i].start_ns, .end_ns = parts[i].end_ns };
 		tracer_child(reporter->tracer, report->trace, &part);
 	}
+	trace_steps(reporter, report);
 }
 
 static void log_slow(const struct run_report *report)

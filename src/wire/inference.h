@@ -48,6 +48,7 @@ struct inference_pieces {
 struct inference_answer {
 	struct str model_name, version, id;
 	struct str memo;	      /* becomes parameters["memo"]; empty: nothing */
+	struct str timing;	      /* becomes parameters["timing"]; empty: nothing */
 	const struct tensor *outputs; /* as oip_outputs_convert() made them */
 	size_t count;
 	/* As many; NULL: none was asked for. Where the data of a part are set, the answer says only that the output is there. */

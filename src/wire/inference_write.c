@@ -99,7 +99,8 @@ static bool put_raw(struct inference_pieces *pieces, struct sink *head, size_t *
 /* Enough for all that is copied, so that it stays where it is. */
 static size_t head_bytes(const struct inference_answer *answer)
 {
-	size_t bytes = WRAP_BYTES + answer->model_name.len + answer->version.len + answer->id.len + OUTPUT_SLACK;
+	size_t bytes = WRAP_BYTES + answer->model_name.len + answer->version.len + answer->id.len + answer->timing.len +
+		       2 * OUTPUT_SLACK;
 	for (size_t i = 0; i < answer->count; i++) {
 		const struct tensor *output = &answer->outputs[i];
 		const struct region_part *part = part_of(answer, i);
@@ -137,7 +138,8 @@ enum err_code inference_write(struct arena *arena, const struct inference_answer
 	good = protobuf_put_bytes(&head, RESPONSE_MODEL_NAME, answer->model_name) &&
 	       protobuf_put_bytes(&head, RESPONSE_MODEL_VERSION, answer->version) &&
 	       protobuf_put_bytes(&head, RESPONSE_ID, answer->id) &&
-	       (!answer->memo.len || put_entry(&head, RESPONSE_PARAMETERS, STR("memo"), answer->memo, 0));
+	       (!answer->memo.len || put_entry(&head, RESPONSE_PARAMETERS, STR("memo"), answer->memo, 0)) &&
+	       (!answer->timing.len || put_entry(&head, RESPONSE_PARAMETERS, STR("timing"), answer->timing, 0));
 	for (size_t i = 0; good && i < answer->count; i++)
 		good = put_output(arena, &head, &answer->outputs[i], part_of(answer, i));
 	for (size_t i = 0; good && i < answer->count; i++)

@@ -1,5 +1,6 @@
 """Pipelines and ensembles: servables that are made of others and run in the hub, step by step, with their caller's rights."""
 import json
+import re
 
 import numpy
 import pytest
@@ -195,6 +196,50 @@ def test_memo_of_each_step(lab):
     for mark in (None, "hit"):  # every step comes from memory at once; then the whole does
         answer = run(lab, "admin/all-kept", [7])
         assert answer.json() == [[21]] and answer.headers.get("X-DLHub-Memo") == mark
+
+
+def timed_steps(text):
+    """What a Server-Timing text says of steps: (name, memo or combine, it was sent to a worker, milliseconds)."""
+    found = re.findall(r'step;desc="(\S+) (\w+=\w+)( queue=[\d.]+ run=[\d.]+)?";dur=([\d.]+)', text)
+    return [(name, how, bool(shares), float(ms)) for name, how, shares, ms in found]
+
+
+def test_timing_on_request_tells_of_each_step(lab):
+    publish_affine(lab, "timed", 3, 0, serving={"memo": True})
+    publish(lab, "clocked", [step("kept", "admin/timed"), step("fresh-1", "admin/inc", "kept"),
+                             {"name": "all", "combine": "stack", "inputs": ["kept", "fresh-1"]}], "all")
+    assert "Server-Timing" not in run(lab, "admin/clocked", [8]).headers
+    for value, memo in ((9, "miss"), (9, "hit")):
+        answer = lab.post("/api/v1/servables/admin/clocked/run", json={"data": [value]}, headers={"X-DLHub-Timing": "1"})
+        text = answer.headers["Server-Timing"]
+        assert [entry[:3] for entry in timed_steps(text)] == [
+            ("kept", f"memo={memo}", memo == "miss"), ("fresh-1", "memo=off", True), ("all", "combine=stack", False)], text
+        assert text.startswith("decode;dur=") and "encode;dur=" in text and text.endswith("memo;desc=off")
+        whole = float(re.search(r"[ ,]run;dur=([\d.]+)", text)[1])
+        assert all(ms <= whole for *_, ms in timed_steps(text)), text
+
+
+def test_timing_of_a_pipeline_that_fails_names_what_was_begun(lab):
+    publish_function(lab, "fail")
+    publish(lab, "stumbles", [step("one", "admin/upper"), step("two", "admin/fail", "input"), step("three", "admin/upper", "two")],
+            {"a": "one", "b": "three"}, golden={"request": {"data": "a"}})
+    answer = lab.post("/api/v1/servables/admin/stumbles/run", json={"data": "b"}, headers={"X-DLHub-Timing": "1"})
+    assert answer.status_code >= 400 and "pipeline step 'two'" in answer.text
+    assert [name for name, *_ in timed_steps(answer.headers["Server-Timing"])] == ["one", "two"]
+
+
+def test_timing_over_grpc(lab):
+    triton = pytest.importorskip("tritonclient.grpc")
+    publish(lab, "clocked-too", [step("first", "admin/double"), step("second", "admin/inc", "first")], "second")
+    client = triton.InferenceServerClient(lab.grpc)
+    one = triton.InferInput("input", [1], "FP32")
+    one.set_data_from_numpy(numpy.array([4], numpy.float32))
+    ask = lambda **headers: client.infer("admin/clocked-too", [one], headers=headers).get_response().parameters
+    assert "timing" not in ask()
+    text = ask(**{"x-dlhub-timing": "1"})["timing"].string_param
+    assert [entry[:3] for entry in timed_steps(text)] == [("first", "memo=off", True), ("second", "memo=off", True)], text
+    assert "decode;dur=" in text and text.endswith("memo;desc=off")
+    client.close()
 
 
 def test_a_pipeline_as_a_task(lab):

@@ -76,6 +76,25 @@ def test_a_callers_trace_is_joined(tmp_path, collector, identity_onnx):
     assert hub.stop() == 0
 
 
+def test_a_pipelines_steps_are_spans(tmp_path, collector, identity_onnx):
+    hub = HubProcess(tmp_path / "hub", "--trace.otlp", collector.url, "--trace.sample", "0")
+    assert hub.publish(document("identity"), identity_onnx)["status"] == "succeeded"
+    servable = {"type": "Pipeline", "shim": "hub.Pipeline", "pipeline": {
+        "steps": [{"name": "one", "servable": "admin/identity", "inputs": "input"},
+                  {"name": "two", "combine": "mean", "inputs": ["one", "input"]}], "outputs": "two"}}
+    reply = hub.post("/api/v1/publish", files={"json": ("dlhub.json", json.dumps({**document("line"), "servable": servable}),
+                                                        "application/json")})
+    assert hub.wait_task(reply.json()["task_id"])["status"] == "succeeded"
+    answer = hub.post("/api/v1/servables/admin/line/run", json={"data": [1, 2]}, headers={"traceparent": f"00-{TRACE}-{PARENT}-01"})
+    assert answer.status_code == 200, answer.text
+    spans = collector.spans.get(timeout=30)
+    root = next(span for span in spans if span["kind"] == 2)
+    steps = {span["name"]: span for span in spans if span["name"].startswith("step ")}
+    assert list(steps) == ["step one", "step two"] and all(span["parentSpanId"] == root["spanId"] for span in steps.values())
+    assert attributes(steps["step one"]) == {"dlhub.memo": "off"} and attributes(steps["step two"]) == {"dlhub.combine": "mean"}
+    assert hub.stop() == 0
+
+
 def test_others_are_sampled_and_errors_are_told(tmp_path, collector, identity_onnx):
     hub = HubProcess(tmp_path / "hub", "--trace.otlp", collector.url, "--trace.sample", "1000")
     assert hub.publish(document("identity"), identity_onnx)["status"] == "succeeded"
