@@ -124,6 +124,7 @@ struct mapping {
 };
 
 struct slab_view {
+	unsigned int refs;
 	int64_t ceiling_bytes, total_bytes;
 	int protection;
 	struct mapping mappings[SLAB_COUNT_MAX];
@@ -132,6 +133,7 @@ struct slab_view {
 struct slab_view *slab_view_create(int64_t ceiling_bytes)
 {
 	struct slab_view *view = NEW(struct slab_view);
+	view->refs = 1;
 	view->ceiling_bytes = ceiling_bytes;
 	view->protection = PROT_READ;
 	return view;
@@ -142,9 +144,15 @@ void slab_view_allow_writes(struct slab_view *view)
 	view->protection = PROT_READ | PROT_WRITE;
 }
 
-void slab_view_destroy(struct slab_view *view)
+struct slab_view *slab_view_ref(struct slab_view *view)
 {
-	if (!view)
+	view->refs++;
+	return view;
+}
+
+void slab_view_unref(struct slab_view *view)
+{
+	if (!view || --view->refs)
 		return;
 	for (uint32_t i = 0; i < SLAB_COUNT_MAX; i++)
 		if (view->mappings[i].data)

@@ -27,8 +27,11 @@ bool slab_release(struct slab_pool *pool, uint32_t slab);
 
 /* Slabs that the peer writes. */
 struct slab_view;
+/* Returned with one reference. */
 struct slab_view *slab_view_create(int64_t ceiling_bytes);
-void slab_view_destroy(struct slab_view *view);
+/* What is mapped stays until the last reference goes. NULL is fine. */
+struct slab_view *slab_view_ref(struct slab_view *view);
+void slab_view_unref(struct slab_view *view);
 /* Slabs added from now on are mapped so that this side may scribble over what it was given: its writer never reads
  * them. For a worker whose servable works in place. */
 void slab_view_allow_writes(struct slab_view *view);

@@ -111,8 +111,8 @@ static void test_what_is_written_is_seen(void **state)
 	assert_false(slab_view_get(view, UINT32_MAX, &seen, &seen_size));
 	slab_pool_destroy(pool);
 	assert_int_equal(seen[1234], 42); /* still mapped */
-	slab_view_destroy(view);
-	slab_view_destroy(NULL);
+	slab_view_unref(view);
+	slab_view_unref(NULL);
 }
 
 static int memfd(unsigned int flags, off_t size, int seals)
@@ -137,7 +137,7 @@ static void assert_refused(int fd, size_t size, enum err_code code, const char *
 	assert_int_equal(fcntl(fd, F_GETFD), -1); /* taken all the same */
 	assert_int_equal(errno, EBADF);
 	err_done(&err);
-	slab_view_destroy(view);
+	slab_view_unref(view);
 }
 
 static void test_view_refuses(void **state)
@@ -161,7 +161,7 @@ static void test_view_refuses(void **state)
 	if (huge >= 0 && ftruncate(huge, 2 * MIB) == 0 && fcntl(huge, F_ADD_SEALS, both) == 0) {
 		struct slab_view *view = slab_view_create(4 * MIB);
 		assert_int_equal(slab_view_add(view, 0, huge, 2 * MIB, NULL), ERR_INVALID_ARGUMENT);
-		slab_view_destroy(view);
+		slab_view_unref(view);
 	}
 }
 
@@ -187,7 +187,7 @@ static void test_view_detaches(void **state)
 	assert_int_equal(slab_view_detach(view, 1, NULL), ERR_INVALID_ARGUMENT);
 	munmap(before, 65536);
 	close(writer);
-	slab_view_destroy(view);
+	slab_view_unref(view);
 }
 
 static void test_size_for(void **state)

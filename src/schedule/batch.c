@@ -315,11 +315,22 @@ static struct tensor *take_descriptors(struct run *run, size_t count)
 	return outputs;
 }
 
-static void take_whole(struct run *run, const struct tensor *whole, size_t count, int64_t limit)
+/* Nothing of it has to be checked, so that it does not matter who can still write there. */
+static bool is_plain(const struct tensor *tensor)
+{
+	return dtype_size(tensor->dtype) && tensor->dtype != DTYPE_BOOL;
+}
+
+static void take_whole(struct run *run, const struct tensor *whole, size_t count, int64_t limit, const struct batch_lender *lender)
 {
 	int64_t left = limit;
 	struct tensor *outputs = take_descriptors(run, count);
 	for (size_t i = 0; outputs && i < count; i++) {
+		if (lender && is_plain(&whole[i]) && (int64_t)whole[i].len <= left && lender->lend(lender->context, run, &whole[i])) {
+			left -= (int64_t)whole[i].len;
+			outputs[i] = whole[i];
+			continue;
+		}
 		uint8_t *copy = take_room(run, i, whole[i].len, &left, limit);
 		if (!copy)
 			return;
@@ -328,7 +339,7 @@ static void take_whole(struct run *run, const struct tensor *whole, size_t count
 		outputs[i] = whole[i];
 		outputs[i].data = copy;
 	}
-	/* Checked here, in our copy: what lay in shared memory could change until now. */
+	/* Checked here, in our copy: what lies in shared memory can change. */
 	if (!outputs || method_check_outputs(run->method, outputs, count, &run->err) != ERR_OK)
 		return;
 	for (size_t i = 0; i < count; i++)
@@ -371,12 +382,12 @@ static enum err_code init_cutters(struct cutter *cutters, const struct batch *ba
 }
 
 enum err_code batch_take_outputs(struct batch *batch, const struct tensor *outputs, size_t count, struct str metadata,
-				 int64_t limit_bytes, struct err *err)
+				 int64_t limit_bytes, const struct batch_lender *lender, struct err *err)
 {
 	if (batch->count == 1) {
 		struct run *run = batch->parts[0].run;
 		if (run)
-			take_whole(run, outputs, count, limit_bytes);
+			take_whole(run, outputs, count, limit_bytes, lender);
 		if (run && run->err.code == ERR_OK)
 			take_metadata(run, metadata);
 		return ERR_OK;

@@ -64,9 +64,17 @@ void batch_destroy(struct batch *batch);
 must_check enum err_code batch_inputs(struct batch *batch, struct tensor **ret, size_t *ret_count, struct err *err);
 /* Writes input `i` of all runs joined, `len` bytes as batch_inputs() said. */
 void batch_copy(const struct batch *batch, size_t i, uint8_t *to);
+/* Whether the data of an output, which lie in shared memory, may stay there until the run is destroyed (run_hold()). */
+struct batch_lender {
+	bool (*lend)(void *context, struct run *run, const struct tensor *output);
+	void *context;
+};
+
 /* What the worker gave for the whole, borrowed of a frame or a slab: checks (method_check_outputs()), splits, and
- * copies each run's part into it; `metadata` goes to each. `limit_bytes` is for each run, and past it is that run's
+ * copies each run's part into it, but for large numbers of a batch of one that `lender` (may be NULL) lends; `metadata`
+ * goes to each. `limit_bytes` is for each run, and past it is that run's
  * own error. Whatever a batch of one has wrong is its run's. ERR_UNKNOWN, of several: the outputs cannot be split (no
  * such axis, other rows); batch->unsplit is set then. */
 must_check enum err_code batch_take_outputs(struct batch *batch, const struct tensor *outputs, size_t count,
-					    struct str metadata, int64_t limit_bytes, struct err *err);
+					    struct str metadata, int64_t limit_bytes, const struct batch_lender *lender,
+					    struct err *err);

@@ -88,7 +88,7 @@ static void check_round_trip(struct run **runs, size_t count, int axis)
 	size_t output_count;
 	struct tensor *outputs = echo(batch, &output_count);
 	struct err err = ERR_INIT;
-	assert_int_equal(batch_take_outputs(batch, outputs, output_count, STR("{\"a\":1}"), LIMIT, &err), ERR_OK);
+	assert_int_equal(batch_take_outputs(batch, outputs, output_count, STR("{\"a\":1}"), LIMIT, NULL, &err), ERR_OK);
 	free_tensors(outputs, output_count);
 	for (size_t i = 0; i < count; i++) {
 		assert_got_its_own(runs[i]);
@@ -193,7 +193,7 @@ static void test_outputs_that_cannot_be_split(void **state)
 		uint8_t data[] = "[1]         ";
 		output.data = data;
 		struct err err = ERR_INIT;
-		assert_int_equal(batch_take_outputs(batch, &output, 1, (struct str){ 0 }, LIMIT, &err), ERR_UNKNOWN);
+		assert_int_equal(batch_take_outputs(batch, &output, 1, (struct str){ 0 }, LIMIT, NULL, &err), ERR_UNKNOWN);
 		assert_true(batch->unsplit);
 		assert_null(a->outputs);
 		assert_null(b->outputs);
@@ -214,7 +214,7 @@ static void test_one_run_past_its_limit(void **state)
 	size_t count;
 	struct tensor *outputs = echo(batch, &count);
 	struct err err = ERR_INIT;
-	assert_int_equal(batch_take_outputs(batch, outputs, count, (struct str){ 0 }, 16, &err), ERR_OK);
+	assert_int_equal(batch_take_outputs(batch, outputs, count, (struct str){ 0 }, 16, NULL, &err), ERR_OK);
 	free_tensors(outputs, count);
 	assert_got_its_own(small);
 	assert_int_equal(large->err.code, ERR_OUT_OF_RANGE);
@@ -236,7 +236,7 @@ static void test_a_run_leaves(void **state)
 	struct err err = ERR_INIT;
 	batch_leave(batch, a); /* the first: nothing of it may be needed any more */
 	run_destroy(a);
-	assert_int_equal(batch_take_outputs(batch, outputs, count, (struct str){ 0 }, LIMIT, &err), ERR_OK);
+	assert_int_equal(batch_take_outputs(batch, outputs, count, (struct str){ 0 }, LIMIT, NULL, &err), ERR_OK);
 	free_tensors(outputs, count);
 	assert_got_its_own(b);
 	assert_got_its_own(c);

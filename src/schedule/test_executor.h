@@ -109,7 +109,7 @@ static inline void test_answer(struct test_worker *worker, int64_t run_ns)
 {
 	struct batch *batch = worker->held[0];
 	batch->run_ns = run_ns;
-	assert_int_equal(batch_take_outputs(batch, worker->echo[0], 1, (struct str){ 0 }, 1 << 20, &batch->err), ERR_OK);
+	assert_int_equal(batch_take_outputs(batch, worker->echo[0], 1, (struct str){ 0 }, 1 << 20, NULL, &batch->err), ERR_OK);
 	test_drop(worker, 0);
 	worker->events.on_batch_done(worker->events.context, &worker->worker, batch);
 }

@@ -44,6 +44,7 @@ enum err_code channel_create(struct channel_group *group, int fd, const struct c
 	frames_in_init(&channel->in, FRAME_LENGTH_MAX, READ_BYTES);
 	channel->slabs = slab_pool_create(4 * settings_int(group->settings, SETTING_LIMITS_BODY_BYTES));
 	channel->view = slab_view_create(4 * most);
+	channel->loans = loans_create(channel->view, most / 4, channel_give_back, channel);
 	enum err_code code = watch_create(group->loop, fd, on_socket, channel, &channel->watch, err);
 	if (code != ERR_OK) {
 		channel_destroy(channel);
@@ -67,7 +68,8 @@ void channel_destroy(struct channel *channel)
 	close(channel->socket);
 	frames_in_done(&channel->in);
 	slab_pool_destroy(channel->slabs);
-	slab_view_destroy(channel->view);
+	loans_end(channel->loans);
+	slab_view_unref(channel->view);
 	buf_done(&channel->out);
 	slots_done(&channel->slots);
 	free(channel);

@@ -2,8 +2,8 @@
  *
  * Works on any connected Unix stream socket and knows nothing of processes; whoever has those builds on it (local.c).
  * The channel owns the socket, its buffers, the slots of outstanding batches (whose index and generation are the run
- * id of the frames) and the slabs of both sides. What comes from the worker is checked, and copied out of shared memory;
- * a worker that breaks the protocol ends the channel. All on the serving loop. */
+ * id of the frames) and the slabs of both sides. What comes from the worker is checked, and copied out of shared memory but
+ * for what loans.h lends; a worker that breaks the protocol ends the channel. All on the serving loop. */
 #pragma once
 
 #include "base/settings.h"

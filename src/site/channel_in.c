@@ -38,7 +38,12 @@ static enum err_code read_error(struct str payload, struct arena *arena, struct 
 /* frame_slab_fn that remembers which slabs a result named: they are the worker's again once copied. */
 struct slab_use {
 	struct channel *channel;
-	uint32_t slabs[FRAME_TENSORS_MAX];
+	struct {
+		uint32_t number;
+		const uint8_t *data;
+		size_t size;
+		bool lent;
+	} slabs[FRAME_TENSORS_MAX];
 	size_t count;
 };
 
@@ -48,23 +53,53 @@ static bool use_slab(void *context, uint32_t slab, uint8_t **ret_data, size_t *r
 	if (!slab_view_get(use->channel->view, slab, ret_data, ret_size))
 		return false;
 	for (size_t i = 0; i < use->count; i++)
-		if (use->slabs[i] == slab)
+		if (use->slabs[i].number == slab)
 			return true;
 	if (use->count == ARRAY_SIZE(use->slabs))
 		return false;
-	use->slabs[use->count++] = slab;
+	use->slabs[use->count].number = slab;
+	use->slabs[use->count].data = *ret_data;
+	use->slabs[use->count].size = *ret_size;
+	use->slabs[use->count++].lent = false;
 	return true;
 }
 
-static enum err_code give_back_slabs(struct slab_use *use, struct err *err)
+/* batch_lender. */
+static bool lend(void *context, struct run *run, const struct tensor *output)
 {
+	struct slab_use *use = context;
 	for (size_t i = 0; i < use->count; i++) {
-		struct frame_header header = { .length = sizeof(struct slab_frame), .type = FRAME_RELEASE };
-		struct slab_frame frame = { .slab = use->slabs[i] };
-		if (!frame_encode(&use->channel->out, &header, &frame))
-			return err_set(err, ERR_INTERNAL, "broke the protocol: it sends, but does not read");
-		channel_mark_dirty(use->channel);
+		if (output->data < use->slabs[i].data || output->data >= use->slabs[i].data + use->slabs[i].size)
+			continue;
+		if (!use->slabs[i].lent)
+			use->slabs[i].lent = loans_lend(use->channel->loans, run, use->slabs[i].number, use->slabs[i].size);
+		return use->slabs[i].lent;
 	}
+	return false; /* it lies in the frame */
+}
+
+static bool give_back(struct channel *channel, uint32_t slab)
+{
+	struct frame_header header = { .length = sizeof(struct slab_frame), .type = FRAME_RELEASE };
+	struct slab_frame frame = { .slab = slab };
+	if (!frame_encode(&channel->out, &header, &frame))
+		return false;
+	channel_mark_dirty(channel);
+	return true;
+}
+
+void channel_give_back(void *context, uint32_t slab)
+{
+	struct channel *channel = context;
+	if (!channel->ended)
+		(void)give_back(channel, slab); /* a worker that does not read loses it */
+}
+
+static enum err_code give_back_slabs(const struct slab_use *use, struct err *err)
+{
+	for (size_t i = 0; i < use->count; i++)
+		if (!use->slabs[i].lent && !give_back(use->channel, use->slabs[i].number))
+			return err_set(err, ERR_INTERNAL, "broke the protocol: it sends, but does not read");
 	return ERR_OK;
 }
 
@@ -77,7 +112,8 @@ static enum err_code take_result(struct channel *channel, struct batch *batch, s
 	use.count = 0;
 	if (frame_decode_run((const uint8_t *)payload.data, payload.len, arena, use_slab, &use, &frame, err) != ERR_OK)
 		return err_wrap(err, "broke the protocol");
-	(void)!batch_take_outputs(batch, frame.tensors, frame.count, frame.parameters, most, &batch->err);
+	const struct batch_lender lender = { lend, &use };
+	(void)!batch_take_outputs(batch, frame.tensors, frame.count, frame.parameters, most, &lender, &batch->err);
 	return give_back_slabs(&use, err);
 }
 

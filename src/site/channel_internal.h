@@ -5,6 +5,7 @@
 #include "io/slab.h"
 #include "site/channel.h"
 #include "site/frames_in.h"
+#include "site/loans.h"
 #include "site/slots.h"
 
 #define READ_BYTES (256u << 10)
@@ -34,6 +35,7 @@ struct channel {
 	struct frames_in in;
 	struct slab_pool *slabs;
 	struct slab_view *view;
+	struct loans *loans; /* of the view */
 	struct slots slots; /* outstanding batches */
 	bool ready, ended;
 };
@@ -42,6 +44,8 @@ struct channel {
 void channel_end(struct channel *channel, const struct err *why);
 /* It has frames to send. */
 void channel_mark_dirty(struct channel *channel);
+/* The worker may write to the slab again. */
+void channel_give_back(void *channel, uint32_t slab);
 /* Sends what it can now. */
 void channel_flush(struct channel *channel);
 /* Reads once. Returns whether anything came. */

@@ -3,10 +3,12 @@
 
 #include "base/clock.h"
 #include "base/test.h"
+#include "io/memory_file.h"
 #include "io/slab.h"
 #include "schedule/test_runs.h"
 #include "wire/frame.h"
 
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -248,12 +250,115 @@ static void test_what_is_large_goes_through_shared_memory(void **state)
 	assert_true(slab_view_get(view, slab.slab, &data, &size));
 	for (size_t i = 0; i < 2; i++)
 		assert_memory_equal(data + i * ROWS * 8, runs[i]->request.inputs[0].data, ROWS * 8);
-	slab_view_destroy(view);
+	slab_view_unref(view);
 	say(FRAME_ERROR, header.run, "{\"code\":\"INVALID_ARGUMENT\",\"message\":\"no\"}");
 	assert_string_equal(heard, "done 2 INVALID_ARGUMENT -; ");
 	batch_destroy(batch);
 	run_destroy(runs[0]);
 	run_destroy(runs[1]);
+}
+
+/* Announces a slab as a worker does. */
+static void announce(uint32_t number, int fd, size_t size)
+{
+	struct slab_frame slab = { .slab = number, .size_bytes = size };
+	struct frame_header header = { .type = FRAME_SLAB, .length = sizeof(slab) };
+	struct buf out;
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	buf_init(&out, 1 << 12);
+	assert_true(frame_encode(&out, &header, &slab));
+	struct iovec iov = { out.data, out.len };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+	*c = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) };
+	memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	assert_int_equal(sendmsg(worker, &message, 0), out.len);
+	buf_done(&out);
+}
+
+/* Answers with `tensor`, whose bytes lie at the begin of slab 0. */
+static void answer_in_slab(uint64_t run, struct tensor *tensor)
+{
+	struct frame_header header = { .type = FRAME_RESULT, .run = run };
+	struct run_frame frame = { .tensors = tensor, .count = 1 };
+	const uint32_t slabs[] = { 0 };
+	struct err err = ERR_INIT;
+	struct buf out;
+	buf_init(&out, 1 << 16);
+	assert_int_equal(frame_encode_run(&out, &header, &frame, slabs, NULL, &err), ERR_OK);
+	assert_int_equal(write(worker, out.data, out.len), out.len);
+	buf_done(&out);
+	turn();
+}
+
+static bool is_heard_of(enum frame_type type)
+{
+	struct frame_header header;
+	turn();
+	channel_load(channel, STR("mark"));
+	turn();
+	next_frame(&header, NULL);
+	if (header.type == FRAME_LOAD)
+		return false;
+	assert_int_equal(header.type, type);
+	next_frame(&header, NULL); /* the mark */
+	return true;
+}
+
+static void test_large_outputs_stay_with_the_worker_until_their_run_ends(void **state)
+{
+	enum { BYTES = 65536 };
+	struct err err = ERR_INIT;
+	struct frame_header header;
+	uint8_t *data;
+	int fd;
+	assert_int_equal(memory_file_create("slab", BYTES, &fd, &data, &err), ERR_OK);
+	announce(0, fd, BYTES);
+	close(fd);
+	struct tensor tensor = { .name = STR("y"), .dtype = DTYPE_FP32, .rank = 1, .shape = { BYTES / 4 }, .data = data, .len = BYTES };
+	struct run *run = make(1, 0);
+	struct batch *batch = send_one(run);
+	turn();
+	next_frame(&header, NULL);
+	data[7] = 1;
+	answer_in_slab(header.run, &tensor);
+	assert_int_equal(run->err.code, ERR_OK);
+	assert_memory_equal(run->outputs[0].data, data, BYTES);
+	data[7] = 2; /* it is the same memory */
+	assert_int_equal(run->outputs[0].data[7], 2);
+	batch_destroy(batch);
+	assert_false(is_heard_of(FRAME_RELEASE));
+	run_destroy(run);
+	assert_true(is_heard_of(FRAME_RELEASE));
+
+	/* What has to be checked is copied, so that nobody can change it then: the slab is the worker's again at once. */
+	tensor.dtype = DTYPE_BOOL;
+	tensor.shape[0] = BYTES;
+	run = make(1, 0);
+	batch = send_one(run);
+	turn();
+	next_frame(&header, NULL);
+	answer_in_slab(header.run, &tensor);
+	data[7] = 1;
+	assert_int_equal(run->outputs[0].data[7], 2);
+	assert_true(is_heard_of(FRAME_RELEASE));
+	batch_destroy(batch);
+	run_destroy(run);
+
+	/* A run may outlive the worker. */
+	tensor.dtype = DTYPE_FP32;
+	tensor.shape[0] = BYTES / 4;
+	run = make(1, 0);
+	batch = send_one(run);
+	turn();
+	next_frame(&header, NULL);
+	answer_in_slab(header.run, &tensor);
+	batch_destroy(batch);
+	channel_destroy(channel);
+	channel = NULL;
+	munmap(data, BYTES);
+	assert_int_equal(run->outputs[0].data[7], 1);
+	run_destroy(run);
 }
 
 static void test_errors_of_one_run_are_its_own(void **state)
@@ -378,6 +483,7 @@ static void test_what_is_no_frame(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 TEST_MAIN(TEST(test_load), TEST(test_a_load_that_fails), TEST(test_a_batch_is_one_run),
-	  TEST(test_what_is_large_goes_through_shared_memory), TEST(test_errors_of_one_run_are_its_own), TEST(test_progress),
+	  TEST(test_what_is_large_goes_through_shared_memory),
+	  TEST(test_large_outputs_stay_with_the_worker_until_their_run_ends), TEST(test_errors_of_one_run_are_its_own), TEST(test_progress),
 	  TEST(test_cancelled_is_answered_all_the_same), TEST(test_an_id_is_good_once), TEST(test_what_it_held_when_it_ended),
 	  TEST(test_what_is_no_frame))

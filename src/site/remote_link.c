@@ -48,7 +48,7 @@ static enum err_code on_result(struct remote_worker *worker, struct slot *slot, 
 		code = err_set(err, ERR_INVALID_ARGUMENT, "a RESULT that is none");
 	if (code == ERR_OK) {
 		batch->run_ns = (int64_t)frame.deadline_ns;
-		(void)!batch_take_outputs(batch, result.tensors, result.count, result.parameters, most, &batch->err);
+		(void)!batch_take_outputs(batch, result.tensors, result.count, result.parameters, most, NULL, &batch->err);
 		remote_batch_done(worker, slot);
 	}
 	arena_done(&scratch);

@@ -385,7 +385,7 @@ struct worker_loop *loop_create(int fd, const struct worker_shim *shim, const st
 void loop_destroy(struct worker_loop *loop)
 {
 	json_decref(loop->ready);
-	slab_view_destroy(loop->view);
+	slab_view_unref(loop->view);
 	slab_pool_destroy(loop->pool);
 	buf_done(&loop->out);
 	inbox_done(&loop->inbox);

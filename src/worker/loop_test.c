@@ -156,7 +156,7 @@ static int hub_stop(struct hub *hub)
 	pthread_join(hub->thread, NULL);
 	inbox_done(&hub->inbox);
 	slab_pool_destroy(hub->pool);
-	slab_view_destroy(hub->view);
+	slab_view_unref(hub->view);
 	arena_done(&hub->arena);
 	return hub->status;
 }
