@@ -4,9 +4,20 @@
 
 #include "io/outgoing.h"
 
+#define FILES_OF_RUN_MAX 16
+
 static bool begins(struct str text, const char *prefix)
 {
 	return text.len >= strlen(prefix) && memcmp(text.data, prefix, strlen(prefix)) == 0;
+}
+
+/* A file costs a descriptor; the steps of a pipeline want bytes. */
+static bool may_stay_file(const struct request *request)
+{
+	size_t count = 0;
+	for (const struct file_view *file = request->run->files; file; file = file->next)
+		count++;
+	return count < FILES_OF_RUN_MAX && !request->servable->pipeline;
 }
 
 static enum err_code follow_blob(struct request *request, struct run_reference *reference, struct err *err)
@@ -19,8 +30,14 @@ static enum err_code follow_blob(struct request *request, struct run_reference *
 	if (!digest_parse(reference->ref.data + skip, reference->ref.len - skip, &digest))
 		return err_set(err, ERR_INVALID_ARGUMENT, "a blob's name is blob:sha256: and %d hexadecimal digits", SHA256_HEX);
 	digest_format(&digest, hex);
-	return uploads_read(request->server->parts.uploads, request->principal->user, hex, &request->run->arena, &reference->data,
-			    &reference->len, err);
+	struct file_view *file = NULL;
+	enum err_code code = uploads_read(request->server->parts.uploads, request->principal->user, hex, &request->run->arena,
+					  may_stay_file(request) ? &file : NULL, &reference->data, &reference->len, err);
+	if (file) {
+		file->next = request->run->files;
+		request->run->files = file;
+	}
+	return code;
 }
 
 static enum err_code follow_part(struct request *request, struct run_reference *reference, struct err *err)

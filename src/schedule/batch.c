@@ -43,7 +43,8 @@ void batch_prepare(struct run *run, int axis, const char *key)
 {
 	const struct run_request *request = &run->request;
 	run->rows = 0;
-	if (request->debug || !request->input_count) /* what it prints belongs to one caller */
+	/* What it prints belongs to one caller; what lies in files is not brought together. */
+	if (request->debug || !request->input_count || run->files)
 		return;
 	int64_t rows = input_rows(&run->method->inputs[0], &request->inputs[0], axis);
 	for (size_t i = 1; i < request->input_count; i++)

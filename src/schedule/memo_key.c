@@ -63,12 +63,20 @@ static void put_part(struct memo_keyer *keyer, const void *data, size_t len)
 	put(keyer, data, len);
 }
 
-static void put_tensor(struct memo_keyer *keyer, const struct tensor *tensor)
+static void put_tensor(struct memo_keyer *keyer, const struct tensor *tensor, struct file_view *files)
 {
 	put_part(keyer, tensor->name.data, tensor->name.len);
 	put_number(keyer, tensor->dtype);
 	put_part(keyer, tensor->shape, tensor->rank * sizeof(tensor->shape[0]));
-	put_part(keyer, tensor->data, tensor->len);
+	struct file_view *file = files ? file_view_find(files, tensor->data, tensor->len) : NULL;
+	if (!file) {
+		put_part(keyer, tensor->data, tensor->len);
+		return;
+	}
+	put_number(keyer, UINT64_MAX); /* no length of bytes */
+	put(keyer, file->digest.bytes, sizeof(file->digest.bytes));
+	put_number(keyer, (uint64_t)(tensor->data - file->data));
+	put_number(keyer, tensor->len);
 }
 
 /* No parameters and an empty object are one. */
@@ -97,7 +105,7 @@ bool memo_key(struct memo_keyer *keyer, const struct run *run, const char *user,
 	bool ok = put_parameters(keyer, request->parameters);
 	put_number(keyer, request->input_count);
 	for (size_t i = 0; i < request->input_count; i++)
-		put_tensor(keyer, &request->inputs[i]);
+		put_tensor(keyer, &request->inputs[i], run->files);
 	flush(keyer);
 	hasher_finish(keyer->hasher, ret);
 	return ok;

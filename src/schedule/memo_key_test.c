@@ -129,6 +129,29 @@ static void test_large_inputs(void **state)
 	assert_false(digest_eq(&before, &after));
 }
 
+/* An input that lies in a file counts by what the file is and where in it. */
+static void test_files(void **state)
+{
+	_cleanup_free_ uint8_t *data = xcalloc(1, 4096);
+	struct file_view file = { .data = data, .size = 4096 }, other = { .data = data, .size = 4096, .digest = { { 1 } } };
+	struct call call;
+	make(&call);
+	call.inputs[0].data = data;
+	struct digest keys[4] = { key_of(&call, NULL) };
+	call.run.files = &file;
+	keys[1] = key_of(&call, NULL);
+	data[0] = 1; /* nobody looks */
+	struct digest again = key_of(&call, NULL);
+	assert_true(digest_eq(&keys[1], &again));
+	call.inputs[0].data = data + 16;
+	keys[2] = key_of(&call, NULL);
+	call.run.files = &other;
+	keys[3] = key_of(&call, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		for (size_t k = 0; k < i; k++)
+			assert_false(digest_eq(&keys[i], &keys[k]));
+}
+
 static void test_no_two_processes_share_keys(void **state)
 {
 	struct call call;
@@ -144,4 +167,5 @@ TEST_MAIN(cmocka_unit_test_setup_teardown(test_same_call_same_key, set_up, tear_
 	  cmocka_unit_test_setup_teardown(test_every_part_counts, set_up, tear_down),
 	  cmocka_unit_test_setup_teardown(test_parts_do_not_run_together, set_up, tear_down),
 	  cmocka_unit_test_setup_teardown(test_large_inputs, set_up, tear_down),
+	  cmocka_unit_test_setup_teardown(test_files, set_up, tear_down),
 	  cmocka_unit_test_setup_teardown(test_no_two_processes_share_keys, set_up, tear_down))

@@ -24,6 +24,10 @@ void run_destroy(struct run *run)
 		next = hold->next; /* what is released may have been the memory of it */
 		hold->release(hold->what);
 	}
+	for (struct file_view *file = run->files, *next; file; file = next) {
+		next = file->next;
+		file_view_unref(file);
+	}
 	servable_unref(run->servable);
 	principal_unref(run->principal);
 	err_done(&run->err);

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "identity/identity.h"
+#include "io/file_view.h"
 #include "schedule/combine.h"
 #include "wire/oip.h"
 
@@ -71,6 +72,7 @@ struct run {
 	bool suspect;	       /* a worker died that held it and others: it goes alone to a worker that has nothing else */
 	struct run_layer *layer; /* of whoever stands before on_done (memo, pipeline), the newest first */
 	struct run_hold *holds;
+	struct file_view *files; /* that inputs lie in, each shared (ref); a worker reads them itself where it can */
 	/* result */
 	struct err err; /* ERR_OK: outputs are there */
 	struct tensor *outputs;

@@ -134,12 +134,18 @@ enum err_code uploads_put(struct uploads *uploads, const char *user, const void 
 	return ERR_OK;
 }
 
-static enum err_code read_all(int fd, uint8_t *to, size_t len, struct err *err)
+static enum err_code lost(const char *digest, struct err *err)
+{
+	err_set(err, ERR_DATA_LOSS, "blob sha256:%s is damaged: its file has another size than was sent", digest);
+	return err_advise(err, "send it again with PUT /api/v1/blobs");
+}
+
+static enum err_code read_all(int fd, uint8_t *to, size_t len, const char *digest, struct err *err)
 {
 	for (size_t at = 0; at < len;) {
 		ssize_t n = read(fd, to + at, len - at);
 		if (n == 0)
-			return err_set(err, ERR_DATA_LOSS, "a blob has lost its end");
+			return lost(digest, err);
 		if (n < 0 && errno != EINTR)
 			return err_errno(err, errno, "reading a blob");
 		at += n > 0 ? (size_t)n : 0;
@@ -147,28 +153,57 @@ static enum err_code read_all(int fd, uint8_t *to, size_t len, struct err *err)
 	return ERR_OK;
 }
 
-enum err_code uploads_read(struct uploads *uploads, const char *user, const char *digest, struct arena *arena, uint8_t **ret,
-			   size_t *ret_len, struct err *err)
+static enum err_code no_more(const char *digest, struct err *err)
+{
+	return err_set(err, ERR_NOT_FOUND, "you have no blob sha256:%s any more", digest);
+}
+
+static enum err_code view(const char *path, const struct upload_row *row, const char *digest, struct file_view **ret,
+			  struct err *err)
+{
+	struct digest content;
+	struct err why = ERR_INIT;
+	if (!digest_parse(digest, SHA256_HEX, &content))
+		return no_more(digest, err);
+	enum err_code code = file_view_open(path, (size_t)row->bytes, &content, ret, &why);
+	if (code == ERR_NOT_FOUND)
+		no_more(digest, err); /* it went between the two looks */
+	else if (code == ERR_DATA_LOSS)
+		lost(digest, err);
+	else if (code != ERR_OK)
+		return err_move(err, &why);
+	err_done(&why);
+	return code;
+}
+
+static enum err_code copy(const char *path, const struct upload_row *row, const char *digest, struct arena *arena, uint8_t **ret,
+			  struct err *err)
+{
+	size_t len = (size_t)row->bytes;
+	uint8_t *data = arena_try(arena, MAX(len, 1u));
+	if (!data)
+		return err_set(err, ERR_OUT_OF_RANGE, "blob sha256:%s of %zu bytes does not fit a run (limits.body_bytes)", digest, len);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? no_more(digest, err) : err_errno(err, errno, "%s", path);
+	*ret = data;
+	return read_all(fd, data, len, digest, err);
+}
+
+enum err_code uploads_read(struct uploads *uploads, const char *user, const char *digest, struct arena *arena,
+			   struct file_view **ret_file, uint8_t **ret, size_t *ret_len, struct err *err)
 {
 	struct upload_row row;
 	enum err_code code = catalog_upload_get(uploads->catalog, user, digest, clock_wall_ms(), &row, err);
 	if (code != ERR_OK)
 		return code;
-	size_t len = (size_t)row.bytes;
-	uint8_t *data = arena_try(arena, MAX(len, 1u));
-	if (!data)
-		return err_set(err, ERR_OUT_OF_RANGE, "blob sha256:%s of %zu bytes does not fit a run (limits.body_bytes)", digest, len);
 	_cleanup_free_ char *path = path_of(uploads, row.file);
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT) /* it went between the two looks */
-		return err_set(err, ERR_NOT_FOUND, "you have no blob sha256:%s any more", digest);
-	if (fd < 0)
-		return err_errno(err, errno, "%s", path);
-	code = read_all(fd, data, len, err);
-	if (code == ERR_OK) {
-		*ret = data;
-		*ret_len = len;
-	}
+	*ret_len = (size_t)row.bytes;
+	if (!ret_file || row.bytes < UPLOAD_VIEW_BYTES)
+		return copy(path, &row, digest, arena, ret, err);
+	code = view(path, &row, digest, ret_file, err);
+	if (code == ERR_OK)
+		*ret = (*ret_file)->data;
 	return code;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "catalog/uploads.h"
+#include "io/file_view.h"
 #include "io/loop.h"
 
 struct uploads;
@@ -21,7 +22,9 @@ void uploads_begin_work(struct uploads *uploads);
 /* Kept and synced when it returns ERR_OK. Fills `ret` but for the user. lifetime_ms 0: limits.blob_s. */
 must_check enum err_code uploads_put(struct uploads *uploads, const char *user, const void *data, size_t len,
 				     int64_t lifetime_ms, struct upload_row *ret, struct err *err);
-/* `digest` is 64 hexadecimal digits. Its bytes, of `arena`. ERR_NOT_FOUND; ERR_OUT_OF_RANGE past the arena's ceiling. */
+#define UPLOAD_VIEW_BYTES 65536 /* a smaller one is read rather than mapped */
+/* `digest` is 64 hexadecimal digits. Its bytes: in the file itself (*ret_file is a reference then), or where that is small or
+ * ret_file is NULL, of `arena`. ERR_NOT_FOUND; ERR_DATA_LOSS; ERR_OUT_OF_RANGE past the arena's ceiling. */
 must_check enum err_code uploads_read(struct uploads *uploads, const char *user, const char *digest, struct arena *arena,
-				      uint8_t **ret, size_t *ret_len, struct err *err);
+				      struct file_view **ret_file, uint8_t **ret, size_t *ret_len, struct err *err);
 must_check enum err_code uploads_remove(struct uploads *uploads, const char *user, const char *digest, struct err *err);

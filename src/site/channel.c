@@ -66,6 +66,8 @@ void channel_destroy(struct channel *channel)
 		}
 	watch_close(channel->watch);
 	close(channel->socket);
+	for (size_t i = 0; i < channel->fd_count; i++)
+		file_view_unref(channel->fds[i].file);
 	frames_in_done(&channel->in);
 	slab_pool_destroy(channel->slabs);
 	loans_end(channel->loans);

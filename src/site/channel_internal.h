@@ -2,6 +2,7 @@
  * worker) and channel_in.c (what it says). */
 #pragma once
 
+#include "io/file_view.h"
 #include "io/slab.h"
 #include "site/channel.h"
 #include "site/frames_in.h"
@@ -9,6 +10,7 @@
 #include "site/slots.h"
 
 #define READ_BYTES (256u << 10)
+#define FILES_MAX 64 /* descriptors of files that wait to be sent to one worker; what is more goes through slabs */
 
 struct channel_group {
 	struct loop *loop;
@@ -19,7 +21,8 @@ struct channel_group {
 
 struct pending_fd {
 	size_t offset; /* in `out`: the frame that carries it */
-	int fd;	       /* borrowed of the slab pool */
+	int fd;	       /* borrowed of the slab pool, or of: */
+	struct file_view *file; /* shared (ref); NULL: a slab's */
 };
 
 struct channel {
@@ -30,8 +33,8 @@ struct channel {
 	int socket;
 	struct watch *watch;
 	struct buf out;
-	struct pending_fd fds[SLAB_COUNT_MAX]; /* each slab is announced once */
-	size_t fd_count;
+	struct pending_fd fds[SLAB_COUNT_MAX + FILES_MAX]; /* each slab is announced once */
+	size_t fd_count, file_count; /* of them */
 	struct frames_in in;
 	struct slab_pool *slabs;
 	struct slab_view *view;

@@ -52,6 +52,8 @@ void channel_flush(struct channel *channel)
 			return;
 		}
 		if (fd >= 0) {
+			channel->file_count -= channel->fds[0].file != NULL;
+			file_view_unref(channel->fds[0].file);
 			channel->fd_count--;
 			memmove(channel->fds, channel->fds + 1, channel->fd_count * sizeof(channel->fds[0]));
 		}
@@ -79,7 +81,7 @@ static enum err_code put_in_slab(struct channel *channel, const struct batch *ba
 		size_t at = channel->out.len;
 		if (!frame_encode(&channel->out, &header, &frame)) /* never announced: the slab must not be taken again */
 			return err_set(err, ERR_RESOURCE_EXHAUSTED, "the worker does not take its input; try again");
-		channel->fds[channel->fd_count++] = (struct pending_fd){ at, fd };
+		channel->fds[channel->fd_count++] = (struct pending_fd){ .offset = at, .fd = fd };
 	}
 	batch_copy(batch, input, data);
 	return ERR_OK;
@@ -88,33 +90,100 @@ static enum err_code put_in_slab(struct channel *channel, const struct batch *ba
 static void release_slabs(struct channel *channel, const uint32_t *slabs, size_t count)
 {
 	for (size_t i = 0; slabs && i < count; i++)
-		if (slabs[i] != FRAME_INLINE)
+		if (slabs[i] < FRAME_FILE_FIRST)
 			slab_release(channel->slabs, slabs[i]);
 }
 
-/* Puts what is too large for a frame into slabs; *ret_slabs stays NULL where nothing is. */
-static enum err_code place_inputs(struct channel *channel, struct batch *batch, const struct tensor *inputs, size_t count,
-				  uint32_t **ret_slabs, struct err *err)
+/* Where the large inputs of a batch are: in slabs, or in files that the worker is given. Of the first run's arena. */
+struct places {
+	uint32_t *slabs; /* NULL: nothing is large */
+	uint64_t *offsets;
+	struct file_view **files; /* borrowed; NULL: not that input's */
+	size_t file_count;
+};
+
+static enum err_code places_create(struct batch *batch, size_t count, struct places *ret, struct err *err)
 {
-	uint32_t *slabs = NULL;
+	struct arena *arena = &batch->parts[0].run->arena;
+	ret->slabs = arena_try(arena, count * sizeof(*ret->slabs));
+	ret->offsets = arena_try(arena, count * sizeof(*ret->offsets));
+	ret->files = arena_try(arena, count * sizeof(struct file_view *));
+	if (!ret->slabs || !ret->offsets || !ret->files)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for %zu inputs", count);
+	for (size_t i = 0; i < count; i++) {
+		ret->slabs[i] = FRAME_INLINE;
+		ret->offsets[i] = 0;
+		ret->files[i] = NULL;
+	}
+	return ERR_OK;
+}
+
+/* The file that the worker can read the input from by itself; NULL: the bytes have to be brought. */
+static struct file_view *file_of(const struct channel *channel, const struct batch *batch, const struct tensor *input,
+				 size_t file_count)
+{
+	struct run *run = batch->parts[0].run;
+	if (!run->files || batch->count > 1 || channel->file_count + file_count >= FILES_MAX ||
+	    (!dtype_size(input->dtype) && input->dtype != DTYPE_FILE))
+		return NULL;
+	struct file_view *file = file_view_find(run->files, input->data, input->len);
+	return file && (size_t)(input->data - file->data) % FRAME_DATA_ALIGN == 0 ? file : NULL;
+}
+
+/* Puts what is too large for a frame into slabs, but for what is in files. */
+static enum err_code place_inputs(struct channel *channel, struct batch *batch, const struct tensor *inputs, size_t count,
+				  struct places *ret, struct err *err)
+{
+	enum err_code code = ERR_OK;
+	*ret = (struct places){ 0 };
 	for (size_t i = 0; i < count; i++) {
 		if (inputs[i].len <= FRAME_INLINE_MAX)
 			continue;
-		if (!slabs) {
-			slabs = arena_try(&batch->parts[0].run->arena, count * sizeof(*slabs));
-			if (!slabs)
-				return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for %zu inputs", count);
-			for (size_t k = 0; k < count; k++)
-				slabs[k] = FRAME_INLINE;
+		if (!ret->slabs && (code = places_create(batch, count, ret, err)) != ERR_OK)
+			return code;
+		struct file_view *file = file_of(channel, batch, &inputs[i], ret->file_count);
+		if (file) {
+			ret->slabs[i] = FRAME_FILE_FIRST + (uint32_t)i;
+			ret->offsets[i] = (uint64_t)(inputs[i].data - file->data);
+			ret->files[i] = file;
+			ret->file_count++;
+			continue;
 		}
-		enum err_code code = put_in_slab(channel, batch, i, inputs[i].len, &slabs[i], err);
+		code = put_in_slab(channel, batch, i, inputs[i].len, &ret->slabs[i], err);
 		if (code != ERR_OK) {
-			release_slabs(channel, slabs, i);
+			release_slabs(channel, ret->slabs, i);
 			return code;
 		}
 	}
-	*ret_slabs = slabs;
 	return ERR_OK;
+}
+
+/* Before the RUN that reads from them. */
+static bool announce_files(struct channel *channel, uint64_t run, const struct places *places, size_t count)
+{
+	for (size_t i = 0; places->file_count && i < count; i++) {
+		struct file_view *file = places->files[i];
+		struct frame_header header = { .length = sizeof(struct slab_frame), .type = FRAME_FILE, .run = run };
+		if (!file)
+			continue;
+		struct slab_frame frame = { .slab = places->slabs[i], .size_bytes = file->size };
+		size_t at = channel->out.len;
+		if (!frame_encode(&channel->out, &header, &frame))
+			return false;
+		channel->fds[channel->fd_count++] = (struct pending_fd){ at, file->fd, file_view_ref(file) };
+		channel->file_count++;
+	}
+	return true;
+}
+
+/* Nothing of them was sent yet. */
+static void take_back_files(struct channel *channel, size_t out_len)
+{
+	while (channel->fd_count && channel->fds[channel->fd_count - 1].offset >= out_len) {
+		file_view_unref(channel->fds[--channel->fd_count].file);
+		channel->file_count--;
+	}
+	channel->out.len = out_len;
 }
 
 static void fill_input(void *context, size_t input, uint8_t *to)
@@ -129,23 +198,27 @@ enum err_code channel_send(struct channel *channel, struct batch *batch, struct 
 				   .parameters = first->request.parameters,
 				   .fill = fill_input,
 				   .context = batch };
-	uint32_t *slabs = NULL;
+	struct places places = { 0 };
 	enum err_code code = batch_inputs(batch, &frame.tensors, &frame.count, err);
 	if (code == ERR_OK)
-		code = place_inputs(channel, batch, frame.tensors, frame.count, &slabs, err);
+		code = place_inputs(channel, batch, frame.tensors, frame.count, &places, err);
 	if (code != ERR_OK)
 		return code;
 	if (!slots_take(&channel->slots, batch)) {
-		release_slabs(channel, slabs, frame.count);
+		release_slabs(channel, places.slabs, frame.count);
 		return err_set(err, ERR_RESOURCE_EXHAUSTED, "too many runs at one worker");
 	}
 	struct frame_header header = { .type = FRAME_RUN,
 				       .flags = first->request.debug ? FRAME_WANTS_OUTPUT : 0,
 				       .run = batch->id,
 				       .deadline_ns = (uint64_t)batch->deadline_ns };
-	code = frame_encode_run(&channel->out, &header, &frame, slabs, NULL, err);
+	size_t out_len = channel->out.len;
+	code = announce_files(channel, batch->id, &places, frame.count) ?
+		       frame_encode_run(&channel->out, &header, &frame, places.slabs, places.offsets, err) :
+		       err_set(err, ERR_RESOURCE_EXHAUSTED, "the worker does not take its input; try again");
 	if (code != ERR_OK) {
-		release_slabs(channel, slabs, frame.count);
+		take_back_files(channel, out_len);
+		release_slabs(channel, places.slabs, frame.count);
 		slots_give(&channel->slots, slots_find(&channel->slots, batch->id));
 		return code;
 	}

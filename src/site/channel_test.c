@@ -361,6 +361,77 @@ static void test_large_outputs_stay_with_the_worker_until_their_run_ends(void **
 	run_destroy(run);
 }
 
+/* A file of 100,000 bytes in which a tensor begins at `offset`. */
+static struct file_view *put_in_file(struct run *run, size_t offset)
+{
+	static const struct digest digest;
+	char path[] = "/tmp/channel_test.XXXXXX";
+	struct err err = ERR_INIT;
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	struct tensor *input = &run->request.inputs[0];
+	assert_int_equal(ftruncate(fd, 100000), 0);
+	assert_int_equal(pwrite(fd, input->data, input->len, (off_t)offset), input->len);
+	close(fd);
+	assert_int_equal(file_view_open(path, 100000, &digest, &run->files, &err), ERR_OK);
+	assert_int_equal(unlink(path), 0);
+	input->data = run->files->data + offset;
+	batch_prepare(run, 0, NULL);
+	assert_int_equal(run->rows, 0); /* it goes alone */
+	return run->files;
+}
+
+static void test_what_lies_in_a_file_is_given_as_a_file(void **state)
+{
+	struct run *run = make(3000, 5);
+	struct frame_header header;
+	struct slab_frame file;
+	struct err err = ERR_INIT;
+	int fd;
+	struct file_view *view = put_in_file(run, 128);
+	struct batch *batch = send_one(run);
+	assert_int_equal(view->refs, 2); /* until it is sent */
+	turn();
+	memcpy(&file, next_frame(&header, &fd), sizeof(file));
+	assert_int_equal(header.type, FRAME_FILE);
+	assert_int_equal(header.run, batch->id);
+	assert_int_equal(file.size_bytes, 100000);
+	assert_int_equal(view->refs, 1);
+	float first;
+	assert_int_equal(pread(fd, &first, sizeof(first), 128), sizeof(first));
+	assert_true(first == 5);
+	assert_int_equal(write(fd, "x", 1), -1);
+	close(fd);
+	next_frame(&header, NULL);
+	assert_int_equal(header.type, FRAME_RUN);
+	assert_true(header.length < 1000);
+	say(FRAME_ERROR, header.run, "{\"code\":\"INVALID_ARGUMENT\",\"message\":\"no\"}");
+	batch_destroy(batch);
+	batch = batch_create(run, 0); /* again, to a worker that never reads it: its end lets go of the file */
+	err_done(&run->err);
+	assert_int_equal(channel_send(channel, batch, &err), ERR_OK);
+	assert_int_equal(view->refs, 2);
+	batch_destroy(batch);
+	run_destroy(run);
+}
+
+static void test_what_lies_askew_in_a_file_is_brought(void **state)
+{
+	struct run *run = make(3000, 5);
+	struct frame_header header;
+	int fd;
+	put_in_file(run, 132);
+	struct batch *batch = send_one(run);
+	turn();
+	next_frame(&header, &fd);
+	assert_int_equal(header.type, FRAME_SLAB);
+	close(fd);
+	next_frame(&header, NULL);
+	say(FRAME_ERROR, header.run, "{\"code\":\"INVALID_ARGUMENT\",\"message\":\"no\"}");
+	batch_destroy(batch);
+	run_destroy(run);
+}
+
 static void test_errors_of_one_run_are_its_own(void **state)
 {
 	struct run *run = make(1, 0);
@@ -485,5 +556,6 @@ static void test_what_is_no_frame(void **state)
 TEST_MAIN(TEST(test_load), TEST(test_a_load_that_fails), TEST(test_a_batch_is_one_run),
 	  TEST(test_what_is_large_goes_through_shared_memory),
 	  TEST(test_large_outputs_stay_with_the_worker_until_their_run_ends), TEST(test_errors_of_one_run_are_its_own), TEST(test_progress),
+	  TEST(test_what_lies_in_a_file_is_given_as_a_file), TEST(test_what_lies_askew_in_a_file_is_brought),
 	  TEST(test_cancelled_is_answered_all_the_same), TEST(test_an_id_is_good_once), TEST(test_what_it_held_when_it_ended),
 	  TEST(test_what_is_no_frame))

@@ -315,7 +315,8 @@ int frame_peek(const uint8_t *data, size_t len, struct frame_header *ret, const 
 	memcpy(&header, data, sizeof(header));
 	if (header.type < FRAME_LOAD || header.type >= FRAME_TYPE_COUNT || header.length > FRAME_LENGTH_MAX)
 		return -1;
-	if ((header.type == FRAME_SLAB || header.type == FRAME_RELEASE) && header.length != sizeof(struct slab_frame))
+	if ((header.type == FRAME_SLAB || header.type == FRAME_RELEASE || header.type == FRAME_FILE) &&
+	    header.length != sizeof(struct slab_frame))
 		return -1;
 	if ((header.type == FRAME_CANCEL || header.type == FRAME_FORK || header.type == FRAME_FORKED) && header.length != 0)
 		return -1;

@@ -4,7 +4,7 @@
  * A frame is a header and `length` bytes. Neither side trusts the other: the decoder checks every offset,
  * length, count and enumeration against the bytes it was given, and copies nothing that it does not check.
  *
- * hub → worker: LOAD (once, first), RUN, SLAB (carries a descriptor), RELEASE, CANCEL.
+ * hub → worker: LOAD (once, first), RUN, SLAB and FILE (carry a descriptor), RELEASE, CANCEL.
  * worker → hub: READY (answer to LOAD), RESULT or ERROR (answer to RUN; ERROR with run 0 answers LOAD), SLAB, LOG, PROGRESS.
  * hub → zygote: LOAD (once, first), FORK (carries a descriptor).
  * zygote → hub: READY, REFUSED or ERROR (answer to LOAD), FORKED (carries a descriptor) or REFUSED (answer to FORK),
@@ -36,6 +36,7 @@ enum frame_type {
 	FRAME_REFUSED,	/* text: why not; with run 0: why this servable cannot be forked at all */
 	FRAME_EXITED,	/* struct exited_frame: that worker has ended */
 	FRAME_PROGRESS, /* JSON: {"progress"?, "text"?, "partial"?} of the run that it is at */
+	FRAME_FILE,	/* struct slab_frame, with one descriptor in SCM_RIGHTS: a file that the RUN behind it reads from */
 	FRAME_TYPE_COUNT
 };
 
@@ -64,6 +65,7 @@ struct exited_frame {
 };
 
 #define FRAME_INLINE UINT32_MAX /* instead of a slab: the tensor's bytes are in the frame */
+#define FRAME_FILE_FIRST 0x80000000u /* from here on: they are in that file of the run; below, in a slab */
 
 struct run_frame {
 	struct str method;

@@ -259,6 +259,8 @@ static void test_peek(void **state)
 		{ { .type = FRAME_CANCEL, .length = 1 }, -1 },
 		{ { .type = FRAME_SLAB, .length = 8 }, -1 },
 		{ { .type = FRAME_RELEASE, .length = 16 }, 0 },
+		{ { .type = FRAME_FILE, .length = 16 }, 0 },
+		{ { .type = FRAME_FILE, .length = 0 }, -1 },
 		{ { .type = FRAME_FORK, .run = 1 }, 1 },
 		{ { .type = FRAME_FORK, .length = 1 }, -1 },
 		{ { .type = FRAME_FORKED, .length = 4 }, -1 },

@@ -32,7 +32,7 @@ static enum err_code loop_steer(struct worker_loop *loop, const struct frame_hea
 {
 	struct slab_frame slab = { 0 };
 
-	if (header->type == FRAME_SLAB || header->type == FRAME_RELEASE) {
+	if (header->type == FRAME_SLAB || header->type == FRAME_RELEASE || header->type == FRAME_FILE) {
 		if (header->length != sizeof(slab))
 			return err_set(err, ERR_INVALID_ARGUMENT, "a slab frame of %u bytes", header->length);
 		memcpy(&slab, payload, sizeof(slab));
@@ -43,6 +43,12 @@ static enum err_code loop_steer(struct worker_loop *loop, const struct frame_hea
 		if (fd < 0)
 			return err_set(err, ERR_INVALID_ARGUMENT, "slab %u came without its descriptor", slab.slab);
 		return slab_view_add(loop->view, slab.slab, fd, slab.size_bytes, err);
+	}
+	case FRAME_FILE: {
+		int fd = passed_fds_take(&loop->inbox.fds);
+		if (fd < 0)
+			return err_set(err, ERR_INVALID_ARGUMENT, "file %u came without its descriptor", slab.slab);
+		return run_files_add(&loop->files, header->run, slab.slab, fd, slab.size_bytes, err);
 	}
 	case FRAME_RELEASE:
 		if (!loop->slabs_out || !slab_release(loop->pool, slab.slab))
@@ -126,6 +132,8 @@ static bool loop_slab(void *context, uint32_t slab, uint8_t **ret_data, size_t *
 {
 	struct worker_loop *loop = context;
 
+	if (slab >= FRAME_FILE_FIRST)
+		return run_files_get(&loop->files, loop->decoding, slab, ret_data, ret_size);
 	if (!slab_view_get(loop->view, slab, ret_data, ret_size))
 		return false;
 	for (size_t i = 0; i < loop->run_slab_count; i++)
@@ -156,7 +164,8 @@ bool worker_input_is_shared(const struct worker_run *run, const void *data)
 	uint8_t *base;
 	size_t size;
 
-	return loop_find_slab(run->loop, data, &slab, &base, &size);
+	return loop_find_slab(run->loop, data, &slab, &base, &size) ||
+	       run_files_find(&run->loop->files, run->loop->decoding, data, &base, &size);
 }
 
 enum err_code worker_keep_input(const struct worker_run *run, const void *data, uint8_t **ret_base, size_t *ret_size,
@@ -166,6 +175,10 @@ enum err_code worker_keep_input(const struct worker_run *run, const void *data, 
 	uint8_t *base;
 	size_t size;
 
+	if (run_files_find(&run->loop->files, run->loop->decoding, data, ret_base, ret_size)) {
+		run_files_give(&run->loop->files, run->loop->decoding, *ret_base); /* private already, and nobody else's */
+		return ERR_OK;
+	}
 	if (!loop_find_slab(run->loop, data, &slab, &base, &size))
 		return err_set(err, ERR_NOT_FOUND, "the input is not in shared memory");
 	enum err_code code = slab_view_detach(run->loop->view, slab, err);
@@ -216,7 +229,11 @@ static enum err_code loop_execute(struct worker_loop *loop, const struct frame_h
 				  struct worker_reply *reply, struct err *err)
 {
 	struct run_frame frame;
-	enum err_code code = loop_decode(loop, header, payload, &frame, err);
+	enum err_code code = loop->files.count ? run_files_missing(&loop->files, header->run, err) : ERR_OK;
+
+	if (code != ERR_OK)
+		return code;
+	code = loop_decode(loop, header, payload, &frame, err);
 
 	if (code != ERR_OK)
 		return err_wrap(err, "the hub sent a run that the worker cannot read");
@@ -256,6 +273,7 @@ static void loop_run_one(struct worker_loop *loop, const struct frame_header *he
 
 	inbox_hold(&loop->inbox);
 	loop->run_slab_count = 0;
+	loop->decoding = header->run;
 	if (loop_execute(loop, header, payload, &reply, &err) != ERR_OK)
 		reply_encode_error(&reply, &loop->out, header->run, &err);
 	for (size_t i = 0; i < loop->run_slab_count; i++) {
@@ -263,6 +281,8 @@ static void loop_run_one(struct worker_loop *loop, const struct frame_header *he
 		struct frame_header release = { .type = FRAME_RELEASE, .length = sizeof(slab) };
 		(void)frame_encode(&loop->out, &release, &slab); /* as in worker_log() */
 	}
+	if (loop->files.count)
+		run_files_drop(&loop->files, header->run);
 	inbox_release(&loop->inbox);
 	arena_done(&loop->arena);
 	err_done(&err);
@@ -378,6 +398,7 @@ struct worker_loop *loop_create(int fd, const struct worker_shim *shim, const st
 	loop->view = slab_view_create(options->slab_bytes ? options->slab_bytes : INT64_MAX); /* the hub bounds itself */
 	if (options->writable_inputs)
 		slab_view_allow_writes(loop->view);
+	loop->files.writable = options->writable_inputs;
 	sigaction(SIGTERM, &on_term, NULL);
 	return loop;
 }
@@ -386,6 +407,7 @@ void loop_destroy(struct worker_loop *loop)
 {
 	json_decref(loop->ready);
 	slab_view_unref(loop->view);
+	run_files_done(&loop->files);
 	slab_pool_destroy(loop->pool);
 	buf_done(&loop->out);
 	inbox_done(&loop->inbox);

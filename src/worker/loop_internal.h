@@ -8,6 +8,7 @@
 
 #include "io/slab.h"
 #include "worker/inbox.h"
+#include "worker/run_files.h"
 
 #define LOOP_CANCELLED_MAX 1024
 #define LOOP_OUT_MAX (4 * (size_t)FRAME_LENGTH_MAX)
@@ -21,11 +22,13 @@ struct worker_loop {
 	json_t *ready; /* owned; what loading told, until it is said */
 	struct slab_pool *pool; /* what we write */
 	struct slab_view *view; /* what the hub writes */
+	struct run_files files; /* what the hub lets runs read */
 	size_t slabs_out;	/* of ours, at the hub */
 	int64_t oldest_ns;	/* when the first reply in `out` was ready */
 	struct arena arena;	/* of the run */
 	uint32_t run_slabs[FRAME_TENSORS_MAX];
 	size_t run_slab_count;
+	uint64_t decoding; /* the run that is read, or that the servable is at */
 	uint64_t cancelled[LOOP_CANCELLED_MAX];
 	size_t cancelled_count;
 	uint64_t run_id;     /* that the servable is at; 0: none */

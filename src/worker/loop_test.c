@@ -349,10 +349,10 @@ static void test_late(void **state)
 	buf_done(&out);
 }
 
-static void send_slab(struct hub *hub, uint32_t slab, size_t size, int fd)
+static void send_fd(struct hub *hub, enum frame_type type, uint64_t run, uint32_t slab, size_t size, int fd)
 {
 	struct slab_frame frame = { .slab = slab, .size_bytes = size };
-	struct frame_header header = { .type = FRAME_SLAB, .length = sizeof(frame) };
+	struct frame_header header = { .type = (uint16_t)type, .run = run, .length = sizeof(frame) };
 	char bytes[sizeof(header) + sizeof(frame)];
 	union pass_fd_room room;
 	struct iovec iov = { bytes, sizeof(bytes) };
@@ -362,6 +362,47 @@ static void send_slab(struct hub *hub, uint32_t slab, size_t size, int fd)
 	memcpy(bytes + sizeof(header), &frame, sizeof(frame));
 	pass_fd(&message, &room, fd);
 	assert_int_equal(sendmsg(hub->inbox.fd, &message, 0), sizeof(bytes));
+}
+
+static void send_slab(struct hub *hub, uint32_t slab, size_t size, int fd)
+{
+	send_fd(hub, FRAME_SLAB, 0, slab, size, fd);
+}
+
+/* A file is read by the run that it was given to, and by no other. */
+static void test_files(void **state)
+{
+	enum { COUNT = 10000 };
+	struct hub hub;
+	struct buf out;
+	struct frame_header header;
+	const uint8_t *payload;
+	char path[] = "/tmp/loop_test.XXXXXX";
+	uint32_t number = FRAME_FILE_FIRST;
+	int fd = mkstemp(path);
+	float values[COUNT] = { [COUNT - 1] = 3 };
+	struct tensor tensor = floats("x", (uint8_t *)values, COUNT);
+
+	assert_true(fd >= 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(write(fd, values, sizeof(values)), sizeof(values));
+	hub_start_ready(&hub);
+	buf_init(&out, 1 << 20);
+	send_fd(&hub, FRAME_FILE, 7, number, sizeof(values), fd);
+	put_run(&out, 7, STR("echo"), &tensor, 0, &number);
+	put_run(&out, 8, STR("echo"), &tensor, 0, &number);
+	hub_send(&hub, &out);
+	do
+		assert_true(hub_next(&hub, &header, &payload));
+	while (header.type == FRAME_SLAB);
+	assert_int_equal(header.type, FRAME_RESULT);
+	assert_int_equal(header.run, 7);
+	_cleanup_json_ json_t *error = expect_error(&hub, 8);
+	assert_string_equal(json_path_string(error, "code"), "INVALID_ARGUMENT");
+	send_fd(&hub, FRAME_FILE, 9, number, sizeof(values) + 1, fd); /* it has not so many */
+	assert_int_equal(hub_stop(&hub), err_code_exit(ERR_INVALID_ARGUMENT));
+	close(fd);
+	buf_done(&out);
 }
 
 /* Large tensors both ways, more of them than the worker's slabs hold at once: it waits until one comes back. */
@@ -465,5 +506,5 @@ static void test_garbage(void **state)
 
 TEST_MAIN(cmocka_unit_test(test_runs_in_order), cmocka_unit_test(test_pieces), cmocka_unit_test(test_error_and_output),
 	  cmocka_unit_test(test_cancel), cmocka_unit_test(test_progress_and_cancel_in_mid_run),
-	  cmocka_unit_test(test_late), cmocka_unit_test(test_slabs),
+	  cmocka_unit_test(test_late), cmocka_unit_test(test_slabs), cmocka_unit_test(test_files),
 	  cmocka_unit_test(test_load_error), cmocka_unit_test(test_other_version), cmocka_unit_test(test_garbage))

@@ -190,3 +190,141 @@ def test_a_name_that_leads_inside_is_not_followed(tmp_path, identity_onnx, elsew
         reply = hub.post(RUN, json={"data": {"ref": f"http://{host}:{elsewhere.server_port}/array.npy"}})
         assert reply.status_code == 403 and "not public" in reply.json()["error"], (host, reply.text)
     assert len(elsewhere.asked) == before and hub.stop() == 0
+
+
+# --- references that travel ---
+LARGE = 16 << 20  # numbers: 64 MB
+LOOKER = '''
+import json
+import os
+import time
+
+import numpy
+
+kept = []
+
+
+def descriptors():
+    """Of files of the hub: what was given is mapped, and closed."""
+    names = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            names.append(os.readlink("/proc/self/fd/" + name))
+        except OSError:
+            pass
+    return [name for name in names if "/uploads/" in name or "/blobs/" in name]
+
+
+def look(given) -> str:
+    array, what = given
+    if what == "keep":
+        kept.append(array)
+    if what == "wait":
+        time.sleep(1)
+    seen = {"sum": float(array.sum()), "shape": array.shape, "kept": [float(one[-1]) for one in kept], "descriptors": descriptors()}
+    if what == "scribble":
+        array[:] = -1
+    return json.dumps(seen)
+'''
+LOOKING = {"type": "Python static method", "shim": "python.PythonStaticMethodServable",
+           "methods": {"run": {"input": {"type": "tuple", "element_types": [
+               {"name": "array", "type": "ndarray", "shape": [None], "item_type": {"type": "float", "dtype": "FP32"}}, {"name": "what", "type": "string"}]},
+               "output": {"type": "string"}, "method_details": {"module": "look", "method_name": "look"}}}}
+LOOK = "/api/v1/servables/admin/look/run"
+
+
+def publish_look(hub):
+    made = hub.publish({**document("look", dependencies={"python": {"numpy": None}}), "servable": LOOKING,
+                        "golden": {"request": {"data": [[1.5, 2], "sum"]}}}, LOOKER, "look.py")
+    assert made["status"] == "succeeded", made
+
+
+def look(hub, data, what="sum", **more):
+    reply = hub.post(LOOK, json={"data": {"array": data, "what": what}, **more})
+    assert reply.status_code == 200, reply.text
+    seen = reply.json()
+    return json.loads(seen[0] if isinstance(seen, list) else seen)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    hub = HubProcess(tmp_path_factory.mktemp("large") / "hub", "--limits.body_bytes", "256M", "--limits.user_blob_bytes", "1G")
+    publish_look(hub)
+    yield hub
+    assert hub.stop() == 0, hub.log_text()
+
+
+def memory(hub, what):
+    with open(f"/proc/{hub.process.pid}/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith(what))
+
+
+def test_the_hub_does_not_read_what_a_worker_can(large):
+    data = np.ones(LARGE, np.float32)
+    blob = send(large, npy_of(data))
+    look(large, [1, 2])  # its worker is there
+    with open(f"/proc/{large.process.pid}/clear_refs", "w") as peak:
+        peak.write("5")
+    before = memory(large, "VmHWM")
+    for _ in range(2):
+        seen = look(large, {"ref": blob["ref"]})
+        assert seen["sum"] == LARGE and seen["shape"] == [LARGE] and seen["descriptors"] == []
+    assert memory(large, "VmHWM") - before < data.nbytes // 8
+    assert large.request("DELETE", f"/api/v1/blobs/{blob['ref']}").status_code == 204
+
+
+def npy_of(array):
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+def test_a_servable_may_write_into_and_keep_what_it_was_given(large):
+    data = np.arange(1 << 18, dtype=np.float32)
+    blob = send(large, npy_of(data))
+    first = look(large, {"ref": blob["ref"]}, "scribble")
+    again = look(large, {"ref": blob["ref"]}, "keep")
+    assert first["sum"] == again["sum"] == look(large, {"ref": blob["ref"]})["sum"]
+    assert look(large, [1])["kept"] == [float(data[-1])]
+    assert hashlib.sha256(npy_of(data)).hexdigest() == blob["ref"].rsplit(":", 1)[1]
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in (large.data / "uploads").iterdir()] == [blob["ref"].rsplit(":", 1)[1]]
+    assert large.request("DELETE", f"/api/v1/blobs/{blob['ref']}").status_code == 204
+
+
+def test_a_blob_that_goes_in_mid_run(large):
+    blob = send(large, npy_of(np.ones(1 << 20, np.float32)))
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(look(large, {"ref": blob["ref"]}, "wait")))
+    caller.start()
+    wait_for(lambda: not (large.data / "uploads").exists() or open_by_a_worker(large), what="the run")
+    assert large.request("DELETE", f"/api/v1/blobs/{blob['ref']}").status_code == 204
+    assert list((large.data / "uploads").iterdir()) == []
+    caller.join()
+    assert answers[0]["sum"] == 1 << 20
+    gone = large.post(LOOK, json={"data": {"array": {"ref": blob["ref"]}, "what": "sum"}})
+    assert gone.status_code == 404 and "you have no blob" in gone.json()["error"]
+
+
+def open_by_a_worker(hub):
+    """Whether the hub has the run, and so the file, whoever is at it now."""
+    with open(f"/proc/{hub.process.pid}/maps") as maps:
+        return any("/uploads/" in line for line in maps)
+
+
+def test_a_damaged_blob_is_told(large):
+    blob = send(large, npy_of(np.ones(1 << 20, np.float32)))
+    file, = (large.data / "uploads").iterdir()
+    file.write_bytes(file.read_bytes()[:-4])
+    told = large.post(LOOK, json={"data": {"array": {"ref": blob["ref"]}, "what": "sum"}})
+    assert told.status_code == 500 and "is damaged" in told.json()["error"] and "PUT /api/v1/blobs" in told.text
+    assert look(large, [1, 2])["sum"] == 3
+
+
+def test_what_cannot_travel_is_brought(large):
+    for array in (np.ones(1 << 18, ">f4"), np.asfortranarray(np.ones((4, 1 << 18), np.float32))[0]):
+        blob = send(large, npy_of(array))
+        assert look(large, {"ref": blob["ref"]})["sum"] == 1 << 18
+    task = large.post(LOOK, json={"data": {"array": {"ref": blob["ref"]}, "what": "sum"}, "asynchronous": True}).json()["task_id"]
+    assert large.request("DELETE", f"/api/v1/blobs/{blob['ref']}").status_code == 204  # the task has what it needs
+    result = large.get(f"/api/v1/tasks/{task}/result?wait_s=30")
+    assert str(float(1 << 18)) in result.text, result.text
