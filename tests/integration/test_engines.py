@@ -7,7 +7,8 @@ import numpy
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from support import BIN, document, wait_for
+from support import BIN, document, is_sanitized, wait_for
+from workers import HEAVY_PACKAGES, in_environment, make_environment
 
 
 def graph(nodes, input_shape, output_shape, weights=(), kind=TensorProto.FLOAT, opset=17):
@@ -266,3 +267,47 @@ def test_a_model_that_cannot_be_exported_is_served_by_its_framework(hub, tmp_pat
     engines = serving(hub, "halves")[1]
     assert engines["openvino"]["state"] in ("different", "fails", "cannot load") and engines["openvino"]["reason"]
     assert run(hub, "halves", [[4, 4], [0, 0.5], [2, 2]]) == [[2, 2], [0, 1.5], [1, 1]]
+
+
+KERAS = """
+import os; os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import numpy, keras
+keras.utils.set_random_seed(0)
+model = keras.Sequential([keras.Input((6,), name="x"), keras.layers.Dense(16, activation="tanh"), keras.layers.Dense(3)])
+model.save("net.keras"); model.export("saved")
+x = numpy.random.default_rng(0).random((5, 6), "float32")
+numpy.save("x.npy", x); numpy.save("y.npy", model.predict(x, verbose=0))
+"""
+
+
+@pytest.fixture(scope="module")
+def keras_models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keras")
+    in_environment(make_environment(HEAVY_PACKAGES), KERAS, cwd=folder)
+    with tarfile.open(folder / "saved.tar", "w") as archive:
+        archive.add(folder / "saved", "saved")
+    return folder
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(is_sanitized(), reason="what it runs is not instrumented, and slow there")
+@pytest.mark.parametrize("name, file, framework", [("keras", "net.keras", "keras"), ("saved", "saved.tar", "tensorflow")],
+                         ids=["keras", "savedmodel"])
+def test_keras_and_tensorflow_are_served_by_the_faster_engine(shared_hub, keras_models, name, file, framework):
+    task = shared_hub.publish(document(name, serving={"engines": "all"}), (keras_models / file).read_bytes(), file, seconds=900)
+    assert task["status"] == "succeeded", task
+    record, engines = serving(shared_hub, name)
+    assert list(engines) == ["openvino", framework]
+    assert sorted(row["state"] for row in engines.values()) == ["equal", "serves"], engines
+    assert engines[record["engine"]]["state"] == "serves" and task["result"]["engine"] == record["engine"]
+    # The rule of the choice: a later row of the table needs to be a tenth faster.
+    score = {engine: (row["ms_1"] * row["ms_32"]) ** 0.5 for engine, row in engines.items()}
+    assert record["engine"] == (framework if score[framework] < 0.9 * score["openvino"] else "openvino"), engines
+    assert bool(record.get("derived")) is (framework == "keras" and record["engine"] == "openvino")  # Keras' own export
+    assert engines[framework]["framework"].lower().startswith(framework)
+    x, y = numpy.load(keras_models / "x.npy"), numpy.load(keras_models / "y.npy")
+    for engine in (*engines, record["engine"]):
+        wish = {**document(name)["dlhub"], "serving": {"engine": engine}}
+        assert shared_hub.request("PATCH", f"/api/v1/servables/admin/{name}", json={"dlhub": wish}).status_code == 200
+        assert platform(shared_hub, name) == f"dlhub_{engine}"
+        numpy.testing.assert_allclose(run(shared_hub, name, x.tolist()), y, rtol=1e-4, atol=1e-5)
