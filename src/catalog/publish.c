@@ -114,7 +114,8 @@ static enum err_code insert_version(struct connection *connection, int64_t serva
 	return write_blobs(connection, *ret_id, row->manifest, err);
 }
 
-/* The version that has this digest already, removed or not: visible again, and served as was just tested. */
+/* The version that has this digest already, removed or not: visible again, and served as was just tested. That two runs of one
+ * input differed is known of the content, and stays so. */
 static enum err_code revive_version(struct connection *connection, int64_t servable, struct version_row *row,
 				    int64_t *ret_id, struct err *err)
 {
@@ -130,7 +131,10 @@ static enum err_code revive_version(struct connection *connection, int64_t serva
 	*ret_id = sqlite3_column_int64(stmt, 0);
 	row->number = sqlite3_column_int64(stmt, 1);
 	row->published_ms = sqlite3_column_int64(stmt, 2);
-	return store_run(connection, "UPDATE version SET removed_ms = 0, removed_by = NULL, serving = ?2 WHERE id = ?1",
+	return store_run(connection,
+			 "UPDATE version SET removed_ms = 0, removed_by = NULL, serving ="
+			 " CASE WHEN json_type(serving, '$.memo_off') IS NULL THEN ?2"
+			 " ELSE json_set(?2, '$.memo_off', json(json_extract(serving, '$.memo_off'))) END WHERE id = ?1",
 			 BINDS(bind_int(*ret_id), bind_text(row->serving)), err);
 }
 

@@ -108,7 +108,20 @@ static void test_serving(void **state)
 	assert_string_equal(json_path_string(after, "memo_off.why"), "it's \"so\"");
 	json_object_del(after, "memo_off");
 	assert_true(json_equal(before, after));
+	version_row_done(&got);
+	/* Content that was found out stays so when it is published again; other content begins anew. */
+	free(row.serving);
+	row.serving = xstrdup("{\"engine\":\"another\"}");
+	assert_ok(catalog_version_add(c, &row, NULL, NULL, err));
 	version_row_done(&row);
+	assert_ok(catalog_version_get(c, "ann", "iris", "1", &got, err));
+	_cleanup_json_ json_t *again = json_loads(got.serving, 0, NULL);
+	assert_string_equal(json_path_string(again, "memo_off.why"), "it's \"so\"");
+	assert_string_equal(json_path_string(again, "engine"), "another");
+	version_row_done(&got);
+	assert_int_equal(add_version(c, &(struct version_options){ .content = "b" }), 2);
+	assert_ok(catalog_version_get(c, "ann", "iris", "2", &got, err));
+	assert_null(strstr(got.serving, "memo_off"));
 	version_row_done(&got);
 }
 

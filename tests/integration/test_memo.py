@@ -170,4 +170,10 @@ def test_a_servable_that_is_not_deterministic_loses_its_memo(tmp_path):
         hub.start()  # remembers
     assert run(hub, upper, "a")[1] is None and run(hub, upper, "a")[1] == "hit" and why("upper") is None
     assert "its memo is off" in hub.log_text()
+
+    # The very same again is no other servable: its memo stays off. What is published in its place has one.
+    assert publish(hub, "liar") == path and why()
+    assert run(hub, path, "a")[1] is None and run(hub, path, "a")[1] is None
+    assert publish(hub, "liar", "upper") == path and why() is None
+    assert run(hub, path, "a") == ("A", None) and run(hub, path, "a") == ("A", "hit")
     assert hub.stop() == 0
