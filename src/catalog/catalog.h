@@ -70,6 +70,9 @@ must_check enum err_code catalog_serving_set(struct catalog *catalog, const char
 must_check enum err_code catalog_alias_set(struct catalog *catalog, const char *owner, const char *name,
 					   const char *alias, int64_t number, const char *by,
 					   struct err *err); /* number 0 removes it */
+/* Calls `each` with OWNER/NAME of every servable whose newest version wants workers that wait (dlhub.serving.replicas.min). */
+must_check enum err_code catalog_each_warm(struct catalog *catalog, void (*each)(void *context, const char *full_name),
+					   void *context, struct err *err);
 /* Calls `each` with the digest (64 hex) of every file of every version that is not removed, for the sweep. */
 must_check enum err_code catalog_each_blob(struct catalog *catalog, void (*each)(void *context, const char *digest),
 					   void *context, struct err *err);

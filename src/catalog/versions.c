@@ -158,8 +158,8 @@ enum err_code catalog_versions_list(struct catalog *catalog, const char *owner, 
 	return ERR_OK;
 }
 
-static enum err_code each_digest(struct catalog *catalog, const char *sql, void (*each)(void *context, const char *digest),
-				 void *context, struct err *err)
+static enum err_code each_text(struct catalog *catalog, const char *sql, void (*each)(void *context, const char *text),
+			       void *context, struct err *err)
 {
 	struct connection *connection;
 	enum err_code code = store_read_begin(catalog, &connection, err);
@@ -171,9 +171,9 @@ static enum err_code each_digest(struct catalog *catalog, const char *sql, void 
 		code = store_step(connection, stmt, &row, err);
 		if (code != ERR_OK || !row)
 			break;
-		const char *digest = (const char *)sqlite3_column_text(stmt, 0);
-		if (digest)
-			each(context, digest);
+		const char *text = (const char *)sqlite3_column_text(stmt, 0);
+		if (text)
+			each(context, text);
 		else
 			code = store_error(connection, SQLITE_NOMEM, err);
 	}
@@ -182,17 +182,29 @@ static enum err_code each_digest(struct catalog *catalog, const char *sql, void 
 	return code;
 }
 
+/* A document that holds anything else there counts as none. */
+#define WARM                                                                                                               \
+	"SELECT s.owner || '/' || s.name FROM servable s JOIN version v ON v.id = s.newest"                                \
+	" JOIN description d ON d.version = v.id AND d.revision = v.revision"                                              \
+	" WHERE CAST(json_extract(d.content, '$.dlhub.serving.replicas.min') AS INTEGER) > 0 ORDER BY s.owner, s.name"
+
+enum err_code catalog_each_warm(struct catalog *catalog, void (*each)(void *context, const char *full_name), void *context,
+				struct err *err)
+{
+	return each_text(catalog, WARM, each, context, err);
+}
+
 enum err_code catalog_each_blob(struct catalog *catalog, void (*each)(void *context, const char *digest), void *context,
 				struct err *err)
 {
-	return each_digest(catalog,
-			   "SELECT DISTINCT b.digest FROM version_blob b JOIN version v ON v.id = b.version"
-			   " WHERE v.removed_ms = 0",
-			   each, context, err);
+	return each_text(catalog,
+			 "SELECT DISTINCT b.digest FROM version_blob b JOIN version v ON v.id = b.version"
+			 " WHERE v.removed_ms = 0",
+			 each, context, err);
 }
 
 enum err_code catalog_each_version(struct catalog *catalog, void (*each)(void *context, const char *digest), void *context,
 				   struct err *err)
 {
-	return each_digest(catalog, "SELECT DISTINCT digest FROM version WHERE removed_ms = 0", each, context, err);
+	return each_text(catalog, "SELECT DISTINCT digest FROM version WHERE removed_ms = 0", each, context, err);
 }

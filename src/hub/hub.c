@@ -37,26 +37,11 @@ static void on_task(void *context, const char *task)
 		http_server_task_changed(hub->http, task);
 }
 
-/* Its publisher wants workers that wait for runs, not the other way round. */
-static void on_newest(void *context, struct servable *servable, const struct err *err)
-{
-	struct hub *hub = context;
-	if (servable && servable->options.replicas_min > 0)
-		(void)scheduler_load(hub->scheduler, servable, NULL);
-}
-
 static void on_visible(void *context, const char *owner, const char *name)
 {
 	struct hub *hub = context;
-	struct servable *servable = NULL;
-	struct err err = ERR_INIT;
-	_cleanup_(principal_unrefp) const struct principal *hub_itself = principal_create("", NULL, 0, true);
 	lookup_forget_servable(hub->lookup, owner, name);
-	if (lookup_servable(hub->lookup, hub_itself, str_of(owner), str_of(name), STR(""), &servable, on_newest, hub,
-			    &err) == LOOKUP_DONE)
-		on_newest(hub, servable, &err);
-	servable_unref(servable);
-	err_done(&err);
+	warm_newest(hub->warm, owner, name);
 }
 
 /* --- the parts --- */
@@ -121,6 +106,11 @@ enum err_code hub_build(struct hub *hub, struct err *err)
 							      .scheduler = hub->scheduler,
 							      .lookup = hub->lookup,
 							      .statistics = hub->statistics });
+	hub->warm = warm_create(&(struct warm_parts){ .loop = hub->loop,
+						      .settings = hub->settings,
+						      .catalog = hub->catalog,
+						      .lookup = hub->lookup,
+						      .scheduler = hub->scheduler });
 	hub->publisher = publisher_create(&(struct publisher_parts){ .loop = hub->loop,
 								     .settings = hub->settings,
 								     .data = hub->data.path,
@@ -192,6 +182,7 @@ void hub_end(struct hub *hub)
 {
 	if (hub->loop)
 		loop_finish_pool(hub->loop); /* while all that its work uses is there */
+	warm_destroy(hub->warm);
 	publisher_destroy(hub->publisher);
 	tasks_end(hub->tasks);
 	scheduler_destroy(hub->scheduler); /* completes what waits, so that connections can be answered */

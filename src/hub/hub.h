@@ -5,6 +5,7 @@
 #include "http/server.h"
 #include "hub/data.h"
 #include "hub/metrics.h"
+#include "hub/warm.h"
 #include "lend/door.h"
 #include "site/local.h"
 #include "site/sites.h"
@@ -27,6 +28,7 @@ struct hub {
 	struct tracer *tracer;
 	struct run_reporter *reporter;
 	struct hub_metrics own_metrics;
+	struct warm *warm;
 	struct publisher *publisher;
 	struct tasks *tasks;
 	struct uploads *uploads;

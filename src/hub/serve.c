@@ -65,6 +65,7 @@ static void begin_end(struct serving *serving)
 	log_info("ending: waiting for the runs under way");
 	http_server_quiesce(serving->hub.http);
 	grpc_server_quiesce(serving->hub.grpc);
+	warm_quiesce(serving->hub.warm);
 	publisher_quiesce(serving->hub.publisher);
 	tasks_quiesce(serving->hub.tasks);
 	scheduler_drain(serving->hub.scheduler, DRAIN_MS, on_drained, serving);
@@ -160,6 +161,7 @@ static void recovered(void *context)
 	uploads_begin_work(serving->hub.uploads);
 	tasks_begin_work(serving->hub.tasks);
 	publisher_begin_work(serving->hub.publisher);
+	warm_begin_work(serving->hub.warm);
 }
 
 /* --- life --- */

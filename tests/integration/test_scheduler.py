@@ -219,6 +219,31 @@ def test_workers_wait_for_what_was_published(hub):
     wait_for(lambda: worker_count(hub) == 2, what="workers before any run")
 
 
+def test_workers_wait_for_runs_after_a_restart(hub):
+    """Ready before anybody asks; no more than there is room for, and none for those that want none."""
+    publish(hub, "act", replicas={"min": 2})
+    publish(hub, "lose", ROWS, ROWS)
+    publish(hub, "rows", ROWS, ROWS, replicas={"min": 1})
+
+    def ready(name):
+        return sum("worker ready" in line and f"admin/{name}@" in line for line in hub.log_text().splitlines())
+    hub.stop()
+    before = {name: ready(name) for name in ("act", "lose", "rows")}
+    hub.start()
+    wait_for(lambda: (ready("act"), ready("rows")) == (before["act"] + 2, before["rows"] + 1), what="workers before any run")
+    assert ready("lose") == before["lose"] and worker_count(hub) == 3
+    statistics = hub.get("/v2/models/admin/act/stats").json()["model_stats"][0]
+    assert statistics["inference_count"] == 0
+    hub.stop()
+    flags, before = hub.flags, {name: ready(name) for name in ("act", "rows")}
+    hub.flags = (*flags, "--worker.max", "2")
+    hub.start()
+    wait_for(lambda: "start when they are first run" in hub.log_text(), what="the word that there is no room for all")
+    wait_for(lambda: ready("act") == before["act"] + 2, what="those for which there is")
+    assert ready("rows") == before["rows"] and worker_count(hub) == 2
+    assert ask(hub, "rows", [[1.0, 0.0]]).status_code == 200
+
+
 def test_to_zero_and_back(start_hub):
     hub = start_hub()
     (before,) = ask(hub, "act", "x").json()
