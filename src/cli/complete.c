@@ -2,6 +2,7 @@
 #include "cli/help.h"
 
 #include "base/alloc.h"
+#include "base/roff.h"
 #include "base/str.h"
 #include "cli/out.h"
 
@@ -162,23 +163,6 @@ static void fish(void)
 
 /* --- the man page --- */
 
-/* Text as roff takes it. */
-static void roff(const char *text)
-{
-	bool line = true;
-	for (const char *c = text; *c; c++) {
-		if (line && (*c == '.' || *c == '\''))
-			fputs("\\&", stdout);
-		if (*c == '\\')
-			fputs("\\e", stdout);
-		else if (*c == '-')
-			fputs("\\-", stdout);
-		else
-			fputc(*c, stdout);
-		line = *c == '\n';
-	}
-}
-
 static void roff_options(const struct cli_option *options)
 {
 	for (; options && options->name; options++) {
@@ -186,15 +170,15 @@ static void roff_options(const struct cli_option *options)
 		if (options->letter)
 			printf("\\-%c\\fR, \\fB", options->letter);
 		printf("\\-\\-");
-		roff(options->name);
+		roff_put(options->name);
 		printf("\\fR");
 		if (options->value) {
 			printf(" \\fI");
-			roff(options->value);
+			roff_put(options->value);
 			printf("\\fR");
 		}
 		printf("\n");
-		roff(options->doc);
+		roff_put(options->doc);
 		printf("\n");
 	}
 }
@@ -207,18 +191,18 @@ static void man(void)
 	for (size_t i = 0; cli_commands[i]; i++) {
 		const struct cli_command *command = cli_commands[i];
 		printf(".SS dlhub %s ", command->name);
-		roff(command->usage);
+		roff_put(command->usage);
 		printf("\n");
-		roff(command->summary);
+		roff_put(command->summary);
 		printf(".\n");
 		if (command->about) {
 			printf(".PP\n");
-			roff(command->about);
+			roff_put(command->about);
 			printf("\n");
 		}
 		roff_options(command->options);
 		printf(".PP\nExamples:\n.PP\n.EX\n");
-		roff(command->examples);
+		roff_put(command->examples);
 		printf("\n.EE\n");
 	}
 	printf(".SH OPTIONS OF EVERY COMMAND\n");

@@ -4,6 +4,7 @@
 #include "io/fs.h"
 #include "io/sandbox.h"
 #include "site/agent.h"
+#include "site/agent_help.h"
 #include "site/local.h"
 
 #include <errno.h>
@@ -27,21 +28,6 @@ struct program {
 	int lock;
 	bool ending;
 };
-
-static int usage(void)
-{
-	printf("dlhub-site %s - runs what a hub sends to this machine\n\n"
-	       "  dlhub-site --config NAME.site [--data DIR] [--SETTING VALUE]...\n\n"
-	       "NAME.site is what `dlhub site add NAME` has written; keep it as you keep a password.\n"
-	       "Artifacts and Python environments are kept in DIR; without --data that is NAME.data\n"
-	       "beside the file. SIGTERM ends it after the runs under way.\n\n"
-	       "Settings are those of dlhubd (dlhubd --help), also from the environment (DLHUBD_…);\n"
-	       "of use here: worker.max (workers at once), worker.sandbox, worker.network,\n"
-	       "environments.python, environments.index, sites.cache_bytes, log.level.\n\n"
-	       "Example: dlhub-site --config beamline.site\n",
-	       DLHUB_VERSION);
-	return 0;
-}
 
 static int complain(const struct err *err)
 {
@@ -176,7 +162,9 @@ int main(int argc, char **argv)
 	int status = 0;
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-			return usage();
+			return agent_print_help(), 0;
+		if (strcmp(argv[i], "--man") == 0)
+			return agent_print_man(), 0;
 		if (strcmp(argv[i], "--version") == 0)
 			return printf("dlhub-site %s\n", DLHUB_VERSION) < 0;
 	}

@@ -534,3 +534,16 @@ def test_local_first_then_the_site(tmp_path, environments):
         for site in hub.sites:
             site.stop()
         assert hub.stop() == 0, hub.log_text()
+
+
+def test_the_page_of_the_manual():
+    """Written by the program, and installed beside that of dlhub; each setting that the help names is explained."""
+    page = subprocess.run([BIN / "dlhub-site", "--man"], check=True, capture_output=True, text=True).stdout
+    assert page == (BIN.parent / "packaging" / "dlhub-site.1").read_text()
+    assert page.startswith('.TH DLHUB\\-SITE 1 "" "DLHub ')
+    said = subprocess.run([BIN / "dlhub-site", "--help"], check=True, capture_output=True, text=True).stdout
+    settings = re.findall(r"^  --(\S+)$", said, re.M)
+    assert "worker.max" in settings and "sites.cache_bytes" in settings
+    for name in settings:
+        assert f"\\fB\\-\\-{name}\\fR" in page
+    assert ".SH SEE ALSO" in page and not re.search(r"^\\&", page, re.M)  # no request was taken for text
