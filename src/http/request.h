@@ -93,6 +93,7 @@ struct request {
 	struct unpacker *unpacker; /* owned; NULL: the body is not compressed */
 	struct run_parts *parts;   /* owned; NULL: the body is no form */
 	bool follow;		   /* it names inputs that are to be found */
+	struct str query_parameters; /* of a body that has no place for them, as JSON; of the run's arena */
 	bool infer;		   /* the forms of the Open Inference Protocol, not of DLHub */
 	enum run_form form;	   /* of the answer */
 	size_t output;		   /* that is asked for, where a form has room for one */

@@ -43,6 +43,8 @@ static enum err_code take_parser(struct request *request, struct run_parser *par
 static enum err_code begin_npy(struct request *request, struct err *err)
 {
 	enum err_code code = run_begin(request, err);
+	if (code == ERR_OK)
+		code = run_arguments_read(request, err);
 	if (code != ERR_OK)
 		return code;
 	return take_parser(request, npy_parser_create(&request->run->arena, request->run->method, json_depth(request)), err);
@@ -62,6 +64,8 @@ enum err_code begin_infer(struct request *request, struct err *err)
 		return code;
 	if (json_bytes > request->body_bytes && request->body_bytes >= 0 && !request->unpacker)
 		return err_set(err, ERR_INVALID_ARGUMENT, "Inference-Header-Content-Length is larger than the body");
+	if (json_bytes == 0 && (code = run_arguments_read(request, err)) != ERR_OK)
+		return code;
 	return take_parser(request, oip_parser_create(&request->run->arena, request->run->method, json_bytes, json_depth(request)),
 			   err);
 }
@@ -75,8 +79,10 @@ enum err_code begin_run(struct request *request, struct err *err)
 		return code;
 	struct arena *arena = &request->run->arena;
 	const struct method *method = request->run->method;
-	if (request_has_type(request, TYPE_BYTES) && !request->inference_header_length)
-		return take_parser(request, raw_parser_create(arena, method, json_depth(request)), err);
+	if (request_has_type(request, TYPE_BYTES) && !request->inference_header_length) {
+		code = run_arguments_read(request, err);
+		return code == ERR_OK ? take_parser(request, raw_parser_create(arena, method, json_depth(request)), err) : code;
+	}
 	code = take_parser(request, dlhub_parser_create(arena, method, json_depth(request)), err);
 	if (code != ERR_OK)
 		return code;
@@ -166,6 +172,8 @@ static enum err_code parse_end(struct request *request, struct err *err)
 		code = run_parser_finish(request->parser, &run->request, err);
 	if (code != ERR_OK)
 		return code;
+	if (request->query_parameters.len)
+		run->request.parameters = request->query_parameters;
 	request->follow = false;
 	run->method = run->request.method;
 	return run_reply_choose(request, run->method, err);

@@ -64,6 +64,10 @@ bool upload_feed(struct request *request, const char *data, size_t *len);
 void upload_finish(struct request *request);
 void upload_destroy(struct upload *upload);
 
+/* http/run_arguments.c: fills request->query_parameters. ERR_INVALID_ARGUMENT: an argument is no parameter of the method, or of
+ * another kind than its default. */
+must_check enum err_code run_arguments_read(struct request *request, struct err *err);
+
 /* http/run_body.c */
 /* Body bytes, uncompressed where they came so, into the parser; *len becomes what was not used. */
 void run_feed(struct request *request, const char *data, size_t *len);

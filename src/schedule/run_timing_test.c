@@ -6,7 +6,9 @@
 static void test_a_run(void **state)
 {
 	char text[RUN_TIMING_SIZE];
-	struct run run = { .submitted_ns = MS(2), .started_ns = MS(5), .run_ns = MS(7), .batch_rows = 8, .batch_runs = 2, .cut = CUT_FULL };
+	struct run run = {
+		.submitted_ns = MS(2), .started_ns = MS(5), .run_ns = MS(7), .batch_rows = 8, .batch_runs = 2, .cut = CUT_FULL
+	};
 	struct run_timing timing = { .run = &run, .received_ns = MS(1), .decoded_ns = MS(2), .ended_ns = MS(12), .answered_ns = MS(13) };
 	run_timing_format(&timing, text);
 	assert_string_equal(text, "decode;dur=1.000, queue;dur=3.000, batch;desc=\"rows=8 runs=2 cut=full\", run;dur=7.000, "

@@ -34,6 +34,12 @@ def names(count):
 """
 
 
+SCALED = """
+def scaled(x, factor=1.5, times=1, negative=False, unit="", table=None):
+    return {"values": (x * factor * times * (-1 if negative else 1)).tolist(), "unit": unit, "table": table}
+"""
+
+
 def npy(array):
     file = io.BytesIO()
     numpy.save(file, array)
@@ -247,3 +253,48 @@ def test_large_documents_and_replies_are_made_beside_the_loop(hub):
     assert hub.post(RUN.format("document"), json={"data": big}).json() == {"got": big}
     reply = hub.post(RUN.format("document"), data=json.dumps({"data": [big]}))
     assert reply.status_code == 400 and "expected an object, got a list" in reply.json()["error"]
+
+
+# --- parameters of bodies that have no place for them ---
+
+@pytest.fixture(scope="module")
+def scaled(shared_hub):
+    servable = python("scaled", "scaled", {**ARRAY, "name": "x"}, {"type": "python object", "python_type": "dict"})
+    servable["methods"]["run"]["parameters"] = {"factor": 1.5, "times": 1, "negative": False, "unit": "", "table": None}
+    task = shared_hub.publish({**document("scaled", dependencies={"python": {"numpy": None}}), "servable": servable,
+                               "golden": {"request": {"data": [1, 2]}}}, SCALED, "scaled.py")
+    assert task["status"] == "succeeded", task
+
+    def ask(query, kind, route=RUN, **headers):
+        values = numpy.array([1.0, 2.0])
+        return shared_hub.post(route.format("scaled") + query, data=npy(values) if kind == NPY else values.tobytes(),
+                               headers={"Content-Type": kind, **headers})
+    return ask
+
+
+@pytest.mark.parametrize("kind", [NPY, BYTES])
+def test_parameters_of_bare_bodies_come_in_the_query(scaled, kind):
+    plain = scaled("", kind)
+    assert plain.status_code == 200 and plain.json() == {"values": [1.5, 3], "unit": "", "table": None}, plain.text
+    query = "?factor=2&times=3&negative=true&unit=12%20km&table=%5B1,%22a%22%5D&method=run"
+    given = scaled(query, kind)
+    assert given.status_code == 200, given.text
+    assert given.json() == {"values": [-6, -12], "unit": "12 km", "table": [1, "a"]}
+
+
+@pytest.mark.parametrize("kind, headers", [(NPY, {}), (BYTES, {"Inference-Header-Content-Length": "0"})])
+def test_parameters_in_the_query_of_an_inference(scaled, kind, headers):
+    answer = scaled("?factor=2", kind, MODEL, **headers)
+    assert answer.status_code == 200, answer.text
+    assert re.search(rb'"values": ?\[2(\.0)?, ?4(\.0)?\]', answer.content.replace(b"\\", b"")), answer.content
+
+
+@pytest.mark.parametrize("query, why", [
+    ("?faktor=2", "has no parameter 'faktor'; those of its description are: 'factor', 'negative', 'table', 'times', 'unit'"),
+    ("?factor=two", "'factor' is 'two', but must be a number"), ("?times=2.5", "'times' is '2.5', but must be a whole number"),
+    ("?negative=maybe", "must be true or false"), ("?times=", "must be a whole number"), ("?times", "must be a whole number"),
+    ("?times=2&times=3", "'times' is in the query twice")])
+@pytest.mark.parametrize("kind", [NPY, BYTES])
+def test_a_query_that_is_no_parameter_is_refused(scaled, kind, query, why):
+    answer = scaled(query, kind)
+    assert answer.status_code == 400 and why in answer.json()["error"], answer.text
