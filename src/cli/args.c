@@ -137,6 +137,31 @@ const char *args_value_at(const struct args *args, const char *name, size_t at)
 	return NULL;
 }
 
+json_t *args_list(const struct args *args, const char *name, bool commas)
+{
+	if (!args_has(args, name))
+		return NULL;
+	json_t *list = json_array();
+	const char *value;
+	for (size_t i = 0; (value = args_value_at(args, name, i)); i++)
+		while (*value) {
+			size_t len = commas ? strcspn(value, ",") : strlen(value);
+			if (len)
+				json_array_append_new(list, json_stringn(value, len));
+			value += len + (value[len] == ',');
+		}
+	return list;
+}
+
+json_t *args_access(const struct args *args, const char *name)
+{
+	json_t *list = args_list(args, name, true);
+	for (size_t i = json_array_size(list); i-- > 0;)
+		if (strcmp(json_string_value(json_array_get(list, i)) ?: "", "owner") == 0)
+			json_array_remove(list, i);
+	return list;
+}
+
 enum err_code args_number(const struct args *args, const char *name, int64_t least, int64_t most, int64_t *ret,
 			  struct err *err)
 {

@@ -1,7 +1,7 @@
 /* cli/args.h - what was typed after `dlhub COMMAND`, read by the command's own table of options. */
 #pragma once
 
-#include "base/err.h"
+#include "base/json.h"
 
 struct cli_option {
 	const char *name;  /* "visible-to", typed as --visible-to; NULL ends a table */
@@ -34,6 +34,10 @@ bool args_has(const struct args *args, const char *name);
 const char *args_value(const struct args *args, const char *name);
 /* The i-th one given; NULL past the last. */
 const char *args_value_at(const struct args *args, const char *name, size_t i);
+/* The values of an option that may be repeated, with `commas` parted at commas too. NULL: not given. Returned owned. */
+json_t *args_list(const struct args *args, const char *name, bool commas);
+/* The same for who may do a thing, parted at commas: "owner", who may in any case, is left out. */
+json_t *args_access(const struct args *args, const char *name);
 /* A whole number in [least, most]; *ret stays as it is where the option was not given. ERR_INVALID_ARGUMENT. */
 must_check enum err_code args_number(const struct args *args, const char *name, int64_t least, int64_t most,
 				     int64_t *ret, struct err *err);

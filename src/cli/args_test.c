@@ -72,4 +72,26 @@ static void says_what_is_wrong(void **state)
 	}
 }
 
-TEST_MAIN(cmocka_unit_test(options_and_words), cmocka_unit_test(says_what_is_wrong))
+static void assert_json(json_t *json, const char *expect)
+{
+	_cleanup_free_ char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+	assert_string_equal(text ?: "NULL", expect);
+	json_decref(json);
+}
+
+static void lists(void **state)
+{
+	struct args args;
+	assert_int_equal(parse("--name a,owner,,b --name c --name owner", &args, NULL), ERR_OK);
+	assert_json(args_list(&args, "name", true), "[\"a\",\"owner\",\"b\",\"c\",\"owner\"]");
+	assert_json(args_list(&args, "name", false), "[\"a,owner,,b\",\"c\",\"owner\"]");
+	assert_json(args_access(&args, "name"), "[\"a\",\"b\",\"c\"]");
+	assert_null(args_list(&args, "limit", true));
+	assert_null(args_access(&args, "limit"));
+	args_done(&args);
+	assert_int_equal(parse("--name owner", &args, NULL), ERR_OK);
+	assert_json(args_access(&args, "name"), "[]"); /* nobody else */
+	args_done(&args);
+}
+
+TEST_MAIN(cmocka_unit_test(options_and_words), cmocka_unit_test(lists), cmocka_unit_test(says_what_is_wrong))

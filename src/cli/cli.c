@@ -144,6 +144,12 @@ enum err_code cli_confirm(struct cli *cli, const char *question, struct err *err
 	return err_set(err, ERR_CANCELLED, "nothing was done");
 }
 
+enum err_code cli_remove(struct cli *cli, const char *question, const char *path, struct err *err)
+{
+	enum err_code code = args_has(&cli->args, "yes") ? ERR_OK : cli_confirm(cli, question, err);
+	return code == ERR_OK ? cli_send(cli, "DELETE", path, NULL, NULL, err) : code;
+}
+
 enum err_code cli_read(const char *path, size_t ceiling, struct buf *out, struct err *err)
 {
 	enum { PIECE = 64 << 10 };

@@ -56,6 +56,8 @@ must_check enum err_code cli_send(struct cli *cli, const char *method, const cha
 				  json_t **ret, struct err *err);
 /* Asks on the terminal, yes or no. Without a terminal it is ERR_FAILED_PRECONDITION, advising --yes. */
 must_check enum err_code cli_confirm(struct cli *cli, const char *question, struct err *err);
+/* Deletes what is at `path`, once `question` was answered by yes or, beforehand, by --yes. */
+must_check enum err_code cli_remove(struct cli *cli, const char *question, const char *path, struct err *err);
 /* One line from the terminal, without its newline; returned owned. `secret`: not echoed. */
 must_check enum err_code cli_ask(struct cli *cli, const char *question, bool secret, char **ret, struct err *err);
 /* A whole file, or standard input for "-", up to `ceiling`. Returned in `out` (initialised here). */

@@ -15,10 +15,7 @@ static enum err_code run_rm(struct cli *cli, struct err *err)
 						  xasprintf("%s with all its versions", ref.name);
 	_cleanup_free_ char *question = xasprintf("Remove %s? It cannot be brought back.", what);
 	ref_done(&ref);
-	if (!args_has(&cli->args, "yes"))
-		code = cli_confirm(cli, question, err);
-	if (code == ERR_OK)
-		code = cli_send(cli, "DELETE", path, NULL, NULL, err);
+	code = cli_remove(cli, question, path, err);
 	if (code != ERR_OK)
 		return code;
 	if (cli->json) {
@@ -32,23 +29,6 @@ static enum err_code run_rm(struct cli *cli, struct err *err)
 static const struct {
 	const char *option, *member;
 } lists[] = { { "visible-to", "visible_to" }, { "run-by", "run_by" }, { "download-by", "download_by" } };
-
-/* The entries of one option, which may be repeated and hold commas; "owner" alone is the empty list. */
-static json_t *entries(const struct args *args, const char *option)
-{
-	if (!args_has(args, option))
-		return NULL;
-	json_t *list = json_array();
-	const char *value;
-	for (size_t i = 0; (value = args_value_at(args, option, i)); i++)
-		while (*value) {
-			size_t len = strcspn(value, ",");
-			if (len && !(len == 5 && memcmp(value, "owner", 5) == 0))
-				json_array_append_new(list, json_stringn(value, len));
-			value += len + (value[len] == ',');
-		}
-	return list;
-}
 
 static void print_access(const struct cli *cli, const json_t *access)
 {
@@ -75,7 +55,7 @@ static enum err_code run_access(struct cli *cli, struct err *err)
 	_cleanup_free_ char *path = xasprintf("/api/v1/servables/%s/access", ref.name);
 	ref_done(&ref);
 	for (size_t k = 0; k < ARRAY_SIZE(lists); k++) {
-		json_t *list = entries(&cli->args, lists[k].option);
+		json_t *list = args_access(&cli->args, lists[k].option);
 		if (list)
 			json_object_set_new(change, lists[k].member, list);
 	}

@@ -1,7 +1,6 @@
 /* cli/cmd_describe.c - `dlhub describe`, `dlhub methods` and `dlhub versions`: one servable, told to a person. */
 #include "base/alloc.h"
-#include "cli/cli.h"
-#include "cli/out.h"
+#include "cli/list.h"
 #include "cli/ref.h"
 #include "cli/serving_print.h"
 #include "cli/types.h"
@@ -248,30 +247,18 @@ static enum err_code run_methods(struct cli *cli, struct err *err)
 
 static enum err_code run_versions(struct cli *cli, struct err *err)
 {
-	static const char *const heads[] = { "VERSION", "PUBLISHED", "BY", "DIGEST" };
+	static const struct list versions = {
+		.member = "versions",
+		.columns = { { "VERSION", "version", list_integer },
+			     { "PUBLISHED", "published", list_minute },
+			     { "BY", "publisher", list_text },
+			     { "DIGEST", "digest", list_text } },
+	};
 	_cleanup_json_ json_t *json = NULL;
 	enum err_code code = get(cli, cli->args.words[0], "/versions", &json, err);
-	if (code != ERR_OK)
-		return code;
-	if (cli->json) {
-		out_json(json);
-		return ERR_OK;
-	}
-	struct table table;
-	size_t i;
-	json_t *item;
-	table_init(&table, ARRAY_SIZE(heads));
-	for (i = 0; i < ARRAY_SIZE(heads); i++)
-		table_add(&table, heads[i]);
-	json_array_foreach (json_object_get(json, "versions"), i, item) {
-		table_addf(&table, "%lld", (long long)json_integer_value(json_object_get(item, "version")));
-		table_addf(&table, "%.16s", json_path_string(item, "published") ?: "");
-		table_add(&table, json_path_string(item, "publisher"));
-		table_add(&table, json_path_string(item, "digest"));
-	}
-	table_print(cli, &table);
-	table_done(&table);
-	return ERR_OK;
+	if (code == ERR_OK)
+		list_show(cli, &versions, json);
+	return code;
 }
 
 const struct cli_command cmd_describe = {

@@ -1,7 +1,6 @@
 /* cli/cmd_search.c - `dlhub search`. */
 #include "base/alloc.h"
-#include "cli/cli.h"
-#include "cli/out.h"
+#include "cli/list.h"
 
 static void put_parameter(struct buf *path, const char *name, const char *value)
 {
@@ -11,25 +10,15 @@ static void put_parameter(struct buf *path, const char *name, const char *value)
 	client_escape(path, value);
 }
 
-static void print_items(const struct cli *cli, const json_t *items)
-{
-	static const char *const heads[] = { "NAME", "VERSION", "TYPE", "PUBLISHED", "TITLE" };
-	struct table table;
-	size_t i;
-	json_t *item;
-	table_init(&table, ARRAY_SIZE(heads));
-	for (i = 0; i < ARRAY_SIZE(heads); i++)
-		table_add(&table, heads[i]);
-	json_array_foreach (items, i, item) {
-		table_add(&table, json_path_string(item, "name"));
-		table_addf(&table, "%lld", (long long)json_integer_value(json_object_get(item, "version")));
-		table_add(&table, json_path_string(item, "type"));
-		table_addf(&table, "%.10s", json_path_string(item, "published") ?: "");
-		table_add(&table, json_path_string(item, "title"));
-	}
-	table_print(cli, &table);
-	table_done(&table);
-}
+static const struct list found = {
+	.member = "items",
+	.columns = { { "NAME", "name", list_text },
+		     { "VERSION", "version", list_integer },
+		     { "TYPE", "type", list_text },
+		     { "PUBLISHED", "published", list_day },
+		     { "TITLE", "title", list_text } },
+	.none = "nothing found that you may see",
+};
 
 static enum err_code run_search(struct cli *cli, struct err *err)
 {
@@ -56,18 +45,11 @@ static enum err_code run_search(struct cli *cli, struct err *err)
 	buf_done(&path);
 	if (code != ERR_OK)
 		return code;
-	if (cli->json) {
-		out_json(json);
-		return ERR_OK;
-	}
-	const json_t *items = json_object_get(json, "items");
+	list_show(cli, &found, json);
+	size_t shown = json_array_size(json_object_get(json, "items"));
 	long long total = json_integer_value(json_object_get(json, "total"));
-	if (json_array_size(items))
-		print_items(cli, items);
-	else
-		out_say(cli, "nothing found that you may see\n");
-	if (total > (long long)json_array_size(items) && json_array_size(items))
-		out_say(cli, DIM "%zu of %lld; --limit shows more" PLAIN "\n", json_array_size(items), total);
+	if (!cli->json && shown && total > (long long)shown)
+		out_say(cli, DIM "%zu of %lld; --limit shows more" PLAIN "\n", shown, total);
 	return ERR_OK;
 }
 

@@ -1,85 +1,41 @@
 /* cli/cmd_site.c - `dlhub site`: other machines that run servables for the hub. */
 #include "base/alloc.h"
 #include "base/str.h"
-#include "cli/cli.h"
-#include "cli/out.h"
+#include "cli/list.h"
+#include "cli/ref.h"
 #include "io/fs.h"
-
-static enum err_code check_name(const char *text, struct err *err)
-{
-	if (name_is_owner(str_of(text)))
-		return ERR_OK;
-	err_set(err, ERR_INVALID_ARGUMENT, "'%s' cannot be the name of a site", text);
-	return err_advise(err, "small letters, digits, - and _, at most %d, a letter or digit first", NAME_OWNER_MAX);
-}
 
 /* --- list --- */
 
-static void add_row(struct table *table, const json_t *site)
+/* What a site has is known once it has dialled in. */
+static void put_cores(struct table *table, const json_t *site, const char *absent)
 {
-	const char *seen = json_path_string(site, "seen");
-	json_int_t capacity = json_integer_value(json_object_get(site, "capacity"));
-	char memory[OUT_BYTES_SIZE] = "";
-	if (capacity)
-		out_bytes(json_integer_value(json_object_get(site, "memory_bytes")), memory);
-	table_add(table, json_path_string(site, "name"));
-	table_add(table, json_path_string(site, "state"));
-	table_addf(table, "%lld", (long long)json_integer_value(json_object_get(site, "workers")));
-	if (capacity)
-		table_addf(table, "%lld", (long long)json_integer_value(json_object_get(site, "cores")));
+	if (json_integer_value(json_object_get(site, "capacity")))
+		list_integer(table, json_object_get(site, "cores"), absent);
 	else
-		table_add(table, NULL);
-	table_add(table, memory);
-	table_addf(table, "%.16s", seen ?: "never");
-	struct buf who;
-	size_t i;
-	json_t *entry;
-	buf_init(&who, 1 << 16);
-	json_array_foreach (json_object_get(site, "visible_to"), i, entry)
-		buf_printf(&who, "%s%s", i ? ", " : "", json_string_value(entry) ?: "");
-	table_add(table, who.len ? who.data : "nobody");
-	buf_done(&who);
+		table_add(table, absent);
 }
 
-static enum err_code site_list(struct cli *cli, struct err *err)
+static void put_memory(struct table *table, const json_t *site, const char *absent)
 {
-	static const char *const heads[] = { "SITE", "STATE", "WORKERS", "CORES", "MEMORY", "SEEN", "FOR SERVABLES OF" };
-	_cleanup_json_ json_t *json = NULL;
-	enum err_code code = cli_get(cli, "/api/v1/sites", &json, err);
-	if (code != ERR_OK)
-		return code;
-	if (cli->json) {
-		out_json(json);
-		return ERR_OK;
-	}
-	struct table table;
-	size_t i;
-	json_t *site;
-	table_init(&table, ARRAY_SIZE(heads));
-	for (i = 0; i < ARRAY_SIZE(heads); i++)
-		table_add(&table, heads[i]);
-	json_array_foreach (json_object_get(json, "sites"), i, site)
-		add_row(&table, site);
-	table_print(cli, &table);
-	table_done(&table);
-	return ERR_OK;
+	char memory[OUT_BYTES_SIZE] = "";
+	if (json_integer_value(json_object_get(site, "capacity")))
+		out_bytes(json_integer_value(json_object_get(site, "memory_bytes")), memory);
+	table_add(table, memory);
 }
+
+static const struct list sites = {
+	.member = "sites",
+	.columns = { { "SITE", "name", list_text },
+		     { "STATE", "state", list_text },
+		     { "WORKERS", "workers", list_integer },
+		     { "CORES", NULL, put_cores },
+		     { "MEMORY", NULL, put_memory },
+		     { "SEEN", "seen", list_minute, "never" },
+		     { "FOR SERVABLES OF", "visible_to", list_names, "nobody" } },
+};
 
 /* --- add --- */
-
-static json_t *entries(const struct args *args)
-{
-	json_t *list = json_array();
-	const char *value;
-	for (size_t i = 0; (value = args_value_at(args, "visible-to", i)); i++)
-		while (*value) {
-			size_t len = strcspn(value, ",");
-			if (len)
-				json_array_append_new(list, json_stringn(value, len));
-			value += len + (value[len] == ',');
-		}
-	return list;
-}
 
 /* A hub that listens on every address does not know by which one it is reached; we just did. */
 static char *choose_address(struct cli *cli, const char *told)
@@ -99,8 +55,8 @@ static enum err_code site_add(struct cli *cli, const char *name, struct err *err
 	_cleanup_free_ char *path = out ? xstrdup(out) : xasprintf("%s.site", name);
 	_cleanup_json_ json_t *wish = json_pack("{s:s}", "name", name), *made = NULL;
 	if (args_has(&cli->args, "visible-to"))
-		json_object_set_new(wish, "visible_to", entries(&cli->args));
-	enum err_code code = check_name(name, err);
+		json_object_set_new(wish, "visible_to", args_list(&cli->args, "visible-to", true));
+	enum err_code code = ref_check_owner("site", name, err);
 	if (code == ERR_OK && fs_exists(path)) {
 		err_set(err, ERR_ALREADY_EXISTS, "%s is there already", path);
 		return err_advise(err, "move it away, or write to another place with --out FILE");
@@ -133,11 +89,9 @@ static enum err_code site_rm(struct cli *cli, const char *name, struct err *err)
 {
 	_cleanup_free_ char *path = xasprintf("/api/v1/sites/%s", name);
 	_cleanup_free_ char *question = xasprintf("Remove site %s? Its key is void then, and what runs there is given up.", name);
-	enum err_code code = check_name(name, err);
-	if (code == ERR_OK && !args_has(&cli->args, "yes"))
-		code = cli_confirm(cli, question, err);
+	enum err_code code = ref_check_owner("site", name, err);
 	if (code == ERR_OK)
-		code = cli_send(cli, "DELETE", path, NULL, NULL, err);
+		code = cli_remove(cli, question, path, err);
 	if (code != ERR_OK)
 		return code;
 	if (cli->json) {
@@ -153,7 +107,7 @@ static enum err_code run_site(struct cli *cli, struct err *err)
 	const struct args *args = &cli->args;
 	const char *typed = args->word_count ? args->words[0] : "list";
 	if (strcmp(typed, "list") == 0 && args->word_count <= 1)
-		return site_list(cli, err);
+		return list_get(cli, &sites, "/api/v1/sites", err);
 	if (strcmp(typed, "add") == 0 && args->word_count == 2)
 		return site_add(cli, args->words[1], err);
 	if (strcmp(typed, "rm") == 0 && args->word_count == 2)

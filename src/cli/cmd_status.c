@@ -1,8 +1,7 @@
 /* cli/cmd_status.c - `dlhub status` and `dlhub logs`: tasks of one's own. */
 #include "base/alloc.h"
 #include "base/str.h"
-#include "cli/cli.h"
-#include "cli/out.h"
+#include "cli/list.h"
 #include "cli/watch.h"
 #include "client/publish.h"
 
@@ -17,37 +16,14 @@ static enum err_code check_id(const char *text, struct err *err)
 	return ERR_INVALID_ARGUMENT;
 }
 
-static enum err_code list(struct cli *cli, struct err *err)
-{
-	static const char *const heads[] = { "TASK", "SERVABLE", "CREATED", "STATUS" };
-	_cleanup_json_ json_t *json = NULL;
-	enum err_code code = cli_get(cli, "/api/v1/tasks?kind=publish", &json, err);
-	if (code != ERR_OK)
-		return code;
-	if (cli->json) {
-		out_json(json);
-		return ERR_OK;
-	}
-	struct table table;
-	size_t i;
-	json_t *task;
-	table_init(&table, ARRAY_SIZE(heads));
-	for (i = 0; i < ARRAY_SIZE(heads); i++)
-		table_add(&table, heads[i]);
-	json_array_foreach (json_object_get(json, "tasks"), i, task) {
-		_cleanup_free_ char *status = watch_format(task);
-		table_add(&table, json_path_string(task, "task_id"));
-		table_add(&table, json_path_string(task, "servable"));
-		table_addf(&table, "%.19s", json_path_string(task, "created") ?: "");
-		table_add(&table, status);
-	}
-	if (table.count > ARRAY_SIZE(heads))
-		table_print(cli, &table);
-	else
-		out_say(cli, "there are no tasks of yours\n");
-	table_done(&table);
-	return ERR_OK;
-}
+static const struct list publishes = {
+	.member = "tasks",
+	.columns = { { "TASK", "task_id", list_text },
+		     { "SERVABLE", "servable", list_text },
+		     { "CREATED", "created", list_second },
+		     { "STATUS", NULL, watch_put } },
+	.none = "there are no tasks of yours",
+};
 
 static void print_task(const struct cli *cli, const json_t *task)
 {
@@ -67,7 +43,7 @@ static void print_task(const struct cli *cli, const json_t *task)
 static enum err_code run_status(struct cli *cli, struct err *err)
 {
 	if (!cli->args.word_count)
-		return list(cli, err);
+		return list_get(cli, &publishes, "/api/v1/tasks?kind=publish", err);
 	const char *id = cli->args.words[0];
 	_cleanup_json_ json_t *task = NULL;
 	enum err_code code = check_id(id, err);

@@ -1,8 +1,7 @@
 /* cli/cmd_task.c - `dlhub task`: runs that were submitted with `dlhub run --async`. */
 #include "base/alloc.h"
 #include "base/str.h"
-#include "cli/cli.h"
-#include "cli/out.h"
+#include "cli/list.h"
 #include "cli/watch.h"
 #include "client/publish.h"
 
@@ -12,26 +11,27 @@
 
 /* --- list --- */
 
-static void add_row(struct table *table, const json_t *task)
+static void put_done(struct table *table, const json_t *task, const char *absent)
 {
-	_cleanup_free_ char *status = watch_format(task);
-	const json_t *total = json_object_get(task, "total");
-	int64_t count = json_integer_value(total);
-	table_add(table, json_path_string(task, "task_id"));
-	table_add(table, json_path_string(task, "servable"));
-	table_addf(table, "%.19s", json_path_string(task, "created") ?: "");
-	if (count > 1)
-		table_addf(table, "%lld of %lld", (long long)json_integer_value(json_object_get(task, "done")), (long long)count);
+	int64_t total = json_integer_value(json_object_get(task, "total"));
+	if (total > 1)
+		table_addf(table, "%lld of %lld", (long long)json_integer_value(json_object_get(task, "done")), (long long)total);
 	else
-		table_add(table, "");
-	table_add(table, status);
+		table_add(table, absent);
 }
 
 static enum err_code list(struct cli *cli, struct err *err)
 {
-	static const char *const heads[] = { "TASK", "SERVABLE", "CREATED", "DONE", "STATUS" };
+	static const struct list runs = {
+		.member = "tasks",
+		.columns = { { "TASK", "task_id", list_text },
+			     { "SERVABLE", "servable", list_text },
+			     { "CREATED", "created", list_second },
+			     { "DONE", NULL, put_done },
+			     { "STATUS", NULL, watch_put } },
+		.none = "there are no runs of yours; `dlhub run NAME --async` submits one",
+	};
 	const char *status = args_value(&cli->args, "status");
-	_cleanup_json_ json_t *json = NULL;
 	struct buf path;
 	buf_init(&path, 4096);
 	buf_puts(&path, "/api/v1/tasks?kind=run");
@@ -39,34 +39,19 @@ static enum err_code list(struct cli *cli, struct err *err)
 		buf_puts(&path, "&status=");
 		client_escape(&path, status);
 	}
-	enum err_code code = cli_get(cli, path.data, &json, err);
+	enum err_code code = list_get(cli, &runs, path.data, err);
 	buf_done(&path);
-	if (code != ERR_OK)
-		return code;
-	if (cli->json) {
-		out_json(json);
-		return ERR_OK;
-	}
-	struct table table;
-	size_t i;
-	json_t *task;
-	table_init(&table, ARRAY_SIZE(heads));
-	for (i = 0; i < ARRAY_SIZE(heads); i++)
-		table_add(&table, heads[i]);
-	json_array_foreach (json_object_get(json, "tasks"), i, task)
-		add_row(&table, task);
-	if (table.count > ARRAY_SIZE(heads))
-		table_print(cli, &table);
-	else
-		out_say(cli, "there are no runs of yours; `dlhub run NAME --async` submits one\n");
-	table_done(&table);
-	return ERR_OK;
+	return code;
 }
 
 /* --- show and wait --- */
 
-static void print_task(struct cli *cli, const json_t *task)
+static void show_task(struct cli *cli, const json_t *task)
 {
+	if (cli->json) {
+		out_json(task);
+		return;
+	}
 	_cleanup_free_ char *status = watch_format(task);
 	char size[OUT_BYTES_SIZE];
 	out_print(cli, BOLD "%s" PLAIN "  %s version %lld  %s\n", json_path_string(task, "task_id") ?: "",
@@ -95,10 +80,7 @@ static enum err_code show(struct cli *cli, const char *id, struct err *err)
 	enum err_code code = cli_get(cli, path, &task, err);
 	if (code != ERR_OK)
 		return code;
-	if (cli->json)
-		out_json(task);
-	else
-		print_task(cli, task);
+	show_task(cli, task);
 	return ERR_OK;
 }
 
@@ -133,10 +115,7 @@ static enum err_code wait_for(struct cli *cli, const char *id, struct err *err)
 	enum err_code code = follow(cli, id, &task, err);
 	if (code != ERR_OK)
 		return code;
-	if (cli->json)
-		out_json(task);
-	else
-		print_task(cli, task);
+	show_task(cli, task);
 	return client_task_error(task, err);
 }
 

@@ -1,8 +1,8 @@
 /* cli/cmd_users.c - `dlhub users`, `dlhub groups`, `dlhub token`: who there is at the hub. */
 #include "base/alloc.h"
 #include "base/str.h"
-#include "cli/cli.h"
-#include "cli/out.h"
+#include "cli/list.h"
+#include "cli/ref.h"
 
 /* One action of a command: "users add NAME". */
 struct action {
@@ -29,21 +29,6 @@ static enum err_code act(struct cli *cli, const struct action *actions, size_t c
 	return ERR_INVALID_ARGUMENT;
 }
 
-static enum err_code check_name(const char *what, const char *text, struct err *err)
-{
-	if (name_is_owner(str_of(text)))
-		return ERR_OK;
-	err_set(err, ERR_INVALID_ARGUMENT, "'%s' cannot be the name of a %s", text, what);
-	err_advise(err, "small letters, digits, - and _, at most %d, a letter or digit first", NAME_OWNER_MAX);
-	return ERR_INVALID_ARGUMENT;
-}
-
-/* A list that comes bare or as the member `key`. */
-static const json_t *list_of(const json_t *json, const char *key)
-{
-	return json_is_array(json) ? json : json_object_get(json, key);
-}
-
 static void done(struct cli *cli, const json_t *json, const char *text)
 {
 	if (cli->json) {
@@ -57,34 +42,18 @@ static void done(struct cli *cli, const json_t *json, const char *text)
 
 static enum err_code users_list(struct cli *cli, const char *const *words, struct err *err)
 {
-	_cleanup_json_ json_t *json = NULL;
-	enum err_code code = cli_get(cli, "/api/v1/users", &json, err);
-	if (code != ERR_OK)
-		return code;
-	if (cli->json) {
-		out_json(json);
-		return ERR_OK;
-	}
-	struct table table;
-	size_t i;
-	json_t *user;
-	table_init(&table, 3);
-	table_add(&table, "USER");
-	table_add(&table, "ADMINISTRATOR");
-	table_add(&table, "NAME");
-	json_array_foreach (list_of(json, "users"), i, user) {
-		table_add(&table, json_path_string(user, "name"));
-		table_add(&table, json_is_true(json_object_get(user, "admin")) ? "yes" : "");
-		table_add(&table, json_path_string(user, "display_name"));
-	}
-	table_print(cli, &table);
-	table_done(&table);
-	return ERR_OK;
+	static const struct list users = {
+		.member = "users",
+		.columns = { { "USER", "name", list_text },
+			     { "ADMINISTRATOR", "admin", list_yes },
+			     { "NAME", "display_name", list_text } },
+	};
+	return list_get(cli, &users, "/api/v1/users", err);
 }
 
 static enum err_code users_add(struct cli *cli, const char *const *words, struct err *err)
 {
-	enum err_code code = check_name("user", words[0], err);
+	enum err_code code = ref_check_owner("user", words[0], err);
 	if (code != ERR_OK)
 		return code;
 	const char *display = args_value(&cli->args, "display-name");
@@ -115,15 +84,12 @@ static enum err_code users_add(struct cli *cli, const char *const *words, struct
 
 static enum err_code users_rm(struct cli *cli, const char *const *words, struct err *err)
 {
-	enum err_code code = check_name("user", words[0], err);
+	enum err_code code = ref_check_owner("user", words[0], err);
 	if (code != ERR_OK)
 		return code;
 	_cleanup_free_ char *path = xasprintf("/api/v1/users/%s", words[0]);
 	_cleanup_free_ char *question = xasprintf("Remove user %s and make all their tokens void?", words[0]);
-	if (!args_has(&cli->args, "yes"))
-		code = cli_confirm(cli, question, err);
-	if (code == ERR_OK)
-		code = cli_send(cli, "DELETE", path, NULL, NULL, err);
+	code = cli_remove(cli, question, path, err);
 	if (code == ERR_OK)
 		done(cli, NULL, "removed");
 	return code;
@@ -141,41 +107,17 @@ static enum err_code run_users(struct cli *cli, struct err *err)
 
 static enum err_code groups_list(struct cli *cli, const char *const *words, struct err *err)
 {
-	_cleanup_json_ json_t *json = NULL;
-	enum err_code code = cli_get(cli, "/api/v1/groups", &json, err);
-	if (code != ERR_OK)
-		return code;
-	if (cli->json) {
-		out_json(json);
-		return ERR_OK;
-	}
-	struct table table;
-	size_t i, k;
-	json_t *group, *member;
-	table_init(&table, 2);
-	table_add(&table, "GROUP");
-	table_add(&table, "MEMBERS");
-	json_array_foreach (list_of(json, "groups"), i, group) {
-		struct buf members;
-		buf_init(&members, 1 << 20);
-		json_array_foreach (json_object_get(group, "members"), k, member)
-			buf_printf(&members, "%s%s", k ? ", " : "",
-				   json_string_value(member)		    ?:
-					   json_path_string(member, "name") ?:
-									      "");
-		table_add(&table, json_string_value(group) ?: json_path_string(group, "name"));
-		table_add(&table, members.data);
-		buf_done(&members);
-	}
-	table_print(cli, &table);
-	table_done(&table);
-	return ERR_OK;
+	static const struct list groups = {
+		.member = "groups",
+		.columns = { { "GROUP", NULL, list_name }, { "MEMBERS", "members", list_names } },
+	};
+	return list_get(cli, &groups, "/api/v1/groups", err);
 }
 
 static enum err_code groups_add(struct cli *cli, const char *const *words, struct err *err)
 {
 	_cleanup_json_ json_t *group = json_pack("{s:s}", "name", words[0]), *made = NULL;
-	enum err_code code = check_name("group", words[0], err);
+	enum err_code code = ref_check_owner("group", words[0], err);
 	if (code == ERR_OK)
 		code = cli_send(cli, "POST", "/api/v1/groups", group, &made, err);
 	if (code == ERR_OK)
@@ -185,16 +127,13 @@ static enum err_code groups_add(struct cli *cli, const char *const *words, struc
 
 static enum err_code groups_rm(struct cli *cli, const char *const *words, struct err *err)
 {
-	enum err_code code = check_name("group", words[0], err);
+	enum err_code code = ref_check_owner("group", words[0], err);
 	if (code != ERR_OK)
 		return code;
 	_cleanup_free_ char *path = xasprintf("/api/v1/groups/%s", words[0]);
 	_cleanup_free_ char *question =
 		xasprintf("Remove group %s? What only it could see, its members no longer will.", words[0]);
-	if (!args_has(&cli->args, "yes"))
-		code = cli_confirm(cli, question, err);
-	if (code == ERR_OK)
-		code = cli_send(cli, "DELETE", path, NULL, NULL, err);
+	code = cli_remove(cli, question, path, err);
 	if (code == ERR_OK)
 		done(cli, NULL, "removed");
 	return code;
@@ -203,9 +142,9 @@ static enum err_code groups_rm(struct cli *cli, const char *const *words, struct
 static enum err_code membership(struct cli *cli, const char *method, const char *const *words, const char *text,
 				struct err *err)
 {
-	enum err_code code = check_name("group", words[0], err);
+	enum err_code code = ref_check_owner("group", words[0], err);
 	if (code == ERR_OK)
-		code = check_name("user", words[1], err);
+		code = ref_check_owner("user", words[1], err);
 	_cleanup_free_ char *path = xasprintf("/api/v1/groups/%s/members/%s", words[0], words[1]);
 	if (code == ERR_OK)
 		code = cli_send(cli, method, path, NULL, NULL, err);
@@ -247,7 +186,7 @@ static enum err_code tokens_path(struct cli *cli, char **ret, struct err *err)
 			code = err_set(err, ERR_UNAUTHENTICATED, "you are not logged in");
 	}
 	if (code == ERR_OK)
-		code = check_name("user", user, err);
+		code = ref_check_owner("user", user, err);
 	if (code == ERR_OK)
 		*ret = xasprintf("/api/v1/users/%s/tokens", user);
 	return code;
@@ -255,37 +194,17 @@ static enum err_code tokens_path(struct cli *cli, char **ret, struct err *err)
 
 static enum err_code token_list(struct cli *cli, const char *const *words, struct err *err)
 {
-	static const char *const members[] = { "id", "created", "expires", "last_used", "label" };
-	static const char *const heads[] = { "ID", "MADE", "EXPIRES", "LAST USED", "LABEL" };
+	static const struct list tokens = {
+		.member = "tokens",
+		.columns = { { "ID", "id", list_integer },
+			     { "MADE", "created", list_minute },
+			     { "EXPIRES", "expires", list_minute, "never" },
+			     { "LAST USED", "last_used", list_minute },
+			     { "LABEL", "label", list_text } },
+	};
 	_cleanup_free_ char *path = NULL;
-	_cleanup_json_ json_t *json = NULL;
 	enum err_code code = tokens_path(cli, &path, err);
-	if (code == ERR_OK)
-		code = cli_get(cli, path, &json, err);
-	if (code != ERR_OK)
-		return code;
-	if (cli->json) {
-		out_json(json);
-		return ERR_OK;
-	}
-	struct table table;
-	size_t i, k;
-	json_t *token;
-	table_init(&table, ARRAY_SIZE(heads));
-	for (k = 0; k < ARRAY_SIZE(heads); k++)
-		table_add(&table, heads[k]);
-	json_array_foreach (list_of(json, "tokens"), i, token)
-		for (k = 0; k < ARRAY_SIZE(members); k++) {
-			const char *text = json_path_string(token, members[k]);
-			if (k == 0)
-				table_addf(&table, "%lld",
-					   (long long)json_integer_value(json_object_get(token, members[k])));
-			else
-				table_addf(&table, k < 4 ? "%.16s" : "%s", text ?: k == 2 ? "never" : "");
-		}
-	table_print(cli, &table);
-	table_done(&table);
-	return ERR_OK;
+	return code == ERR_OK ? list_get(cli, &tokens, path, err) : code;
 }
 
 static enum err_code token_add(struct cli *cli, const char *const *words, struct err *err)

@@ -62,23 +62,6 @@ static json_t *block(json_t *json, const char *name)
 	return member;
 }
 
-/* The values of a repeated option, parted at commas too. NULL: not given. */
-static json_t *list_of(const struct args *args, const char *option, bool commas)
-{
-	if (!args_has(args, option))
-		return NULL;
-	json_t *list = json_array();
-	const char *value;
-	for (size_t i = 0; (value = args_value_at(args, option, i)); i++)
-		while (*value) {
-			size_t len = commas ? strcspn(value, ",") : strlen(value);
-			if (len && !(commas && len == 5 && memcmp(value, "owner", 5) == 0))
-				json_array_append_new(list, json_stringn(value, len));
-			value += len + (value[len] == ',');
-		}
-	return list;
-}
-
 static void put_text(json_t *json, const char *member, const char *text)
 {
 	if (text)
@@ -113,19 +96,17 @@ static void put_dlhub(json_t *document, const struct args *args)
 {
 	static const struct {
 		const char *option, *member;
-		bool commas;
-	} lists[] = { { "visible-to", "visible_to", true },
-		      { "run-by", "run_by", true },
-		      { "download-by", "download_by", true },
-		      { "domain", "domains", false } };
+	} lists[] = { { "visible-to", "visible_to" }, { "run-by", "run_by" }, { "download-by", "download_by" } };
 	json_t *dlhub = block(document, "dlhub");
 	put_text(dlhub, "name", args_value(args, "name"));
 	put_text(dlhub, "owner", args_value(args, "owner"));
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-		json_t *list = list_of(args, lists[i].option, lists[i].commas);
+		json_t *list = args_access(args, lists[i].option);
 		if (list)
 			json_object_set_new(dlhub, lists[i].member, list);
 	}
+	if (args_has(args, "domain"))
+		json_object_set_new(dlhub, "domains", args_list(args, "domain", false));
 	if (args_has(args, "system-packages"))
 		json_object_set_new(dlhub, "system_packages", json_true());
 	if (args_has(args, "network"))

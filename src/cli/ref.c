@@ -75,3 +75,11 @@ char *ref_path(const struct ref *ref, const char *tail)
 		return xasprintf("/api/v1/servables/%s%s", ref->name, tail);
 	return xasprintf("/api/v1/servables/%s/versions/%s%s", ref->name, ref->version, tail);
 }
+
+enum err_code ref_check_owner(const char *what, const char *text, struct err *err)
+{
+	if (name_is_owner(str_of(text)))
+		return ERR_OK;
+	err_set(err, ERR_INVALID_ARGUMENT, "'%s' cannot be the name of a %s", text, what);
+	return err_advise(err, "small letters, digits, - and _, at most %d, a letter or digit first", NAME_OWNER_MAX);
+}

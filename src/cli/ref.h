@@ -15,3 +15,5 @@ void ref_done(struct ref *ref);
 bool ref_split(const char *text, char **ret_owner, char **ret_name, char **ret_version);
 /* "/api/v1/servables/owner/name[/versions/v]TAIL"; returned owned. */
 char *ref_path(const struct ref *ref, const char *tail);
+/* The name of an owner, or of what is named like one: `what` is "user", "group", "site". ERR_INVALID_ARGUMENT. */
+must_check enum err_code ref_check_owner(const char *what, const char *text, struct err *err);

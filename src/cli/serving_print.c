@@ -1,43 +1,37 @@
 #include "cli/serving_print.h"
 
 #include "base/alloc.h"
-#include "cli/out.h"
+#include "cli/list.h"
 
-static void add_ms(struct table *table, const json_t *value)
+static void put_engine(struct table *table, const json_t *value, const char *absent)
+{
+	table_addf(table, "  %s", json_string_value(value) ?: absent);
+}
+
+static void put_ms(struct table *table, const json_t *value, const char *absent)
 {
 	if (json_is_number(value))
 		table_addf(table, "%.3g ms", json_number_value(value));
 	else
-		table_add(table, NULL);
+		table_add(table, absent);
 }
 
-static void print_engines(const struct cli *cli, const json_t *engines)
+static void put_error(struct table *table, const json_t *value, const char *absent)
 {
-	static const char *const heads[] = { "  ENGINE", "STATE", "1 ROW", "32 ROWS", "LARGEST ERROR", "WHY" };
-	struct table table;
-	size_t i;
-	json_t *engine;
-	if (!json_array_size(engines))
-		return;
-	out_print(cli, "\n" BOLD "Engines" PLAIN "\n");
-	table_init(&table, ARRAY_SIZE(heads));
-	for (i = 0; i < ARRAY_SIZE(heads); i++)
-		table_add(&table, heads[i]);
-	json_array_foreach (engines, i, engine) {
-		json_t *error = json_object_get(engine, "max_error");
-		table_addf(&table, "  %s", json_path_string(engine, "engine") ?: "");
-		table_add(&table, json_path_string(engine, "state"));
-		add_ms(&table, json_object_get(engine, "ms_1"));
-		add_ms(&table, json_object_get(engine, "ms_32"));
-		if (json_is_number(error))
-			table_addf(&table, "%.2g", json_number_value(error));
-		else
-			table_add(&table, NULL);
-		table_add(&table, json_path_string(engine, "reason"));
-	}
-	table_print(cli, &table);
-	table_done(&table);
+	if (json_is_number(value))
+		table_addf(table, "%.2g", json_number_value(value));
+	else
+		table_add(table, absent);
 }
+
+static const struct list engines = {
+	.columns = { { "  ENGINE", "engine", put_engine, "" },
+		     { "STATE", "state", list_text },
+		     { "1 ROW", "ms_1", put_ms },
+		     { "32 ROWS", "ms_32", put_ms },
+		     { "LARGEST ERROR", "max_error", put_error },
+		     { "WHY", "reason", list_text } },
+};
 
 static void print_batch(const struct cli *cli, const json_t *serving, const json_t *options)
 {
@@ -56,7 +50,11 @@ static void print_batch(const struct cli *cli, const json_t *serving, const json
 void serving_print(const struct cli *cli, const json_t *document)
 {
 	const json_t *serving = json_object_get(document, "serving"), *options = json_path(document, "dlhub.serving");
-	print_engines(cli, json_object_get(serving, "engines"));
+	const json_t *tried = json_object_get(serving, "engines");
+	if (json_array_size(tried)) {
+		out_print(cli, "\n" BOLD "Engines" PLAIN "\n");
+		list_print(cli, &engines, tried);
+	}
 	print_batch(cli, serving, options);
 	if (!json_object_size(options))
 		return;

@@ -2,7 +2,6 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
-#include "cli/out.h"
 #include "client/publish.h"
 
 struct watched {
@@ -17,6 +16,12 @@ char *watch_format(const json_t *task)
 	if (strcmp(status, "running") == 0 && stage)
 		return xasprintf("running: %s (%.0f %%)", stage, progress * 100);
 	return xstrdup(status);
+}
+
+void watch_put(struct table *table, const json_t *task, const char *absent)
+{
+	_cleanup_free_ char *text = watch_format(task);
+	table_add(table, text);
 }
 
 static bool on_change(void *context, const json_t *task)

@@ -271,6 +271,66 @@ def test_removing_asks(scripted, cli):
     cli("rm", "a/b@2", "--yes")
 
 
+LISTS = [
+    (["site"], "/api/v1/sites", {"sites": [
+        {"name": "beamline", "state": "connected", "workers": 3, "capacity": 4, "cores": 8, "memory_bytes": 123456789,
+         "seen": "2026-11-22T23:50:07Z", "visible_to": ["public", "group:lab"]},
+        {"name": "new", "state": "never seen", "workers": 0, "visible_to": []}]}, """\
+SITE      STATE       WORKERS  CORES  MEMORY  SEEN              FOR SERVABLES OF
+beamline  connected   3        8      123 MB  2026-11-22T23:50  public, group:lab
+new       never seen  0                       never             nobody
+"""),
+    (["users"], "/api/v1/users", {"users": [{"name": "alice", "admin": True, "display_name": "Älice"}, {"name": "bob"}]}, """\
+USER   ADMINISTRATOR  NAME
+alice  yes            Älice
+bob                   \n"""),
+    (["groups"], "/api/v1/groups", [{"name": "lab", "members": ["alice", {"name": "bob"}]}, "empty"], """\
+GROUP  MEMBERS
+lab    alice, bob
+empty  \n"""),
+    (["token"], "/api/v1/users/alice/tokens", {"tokens": [
+        {"id": 7, "created": "2026-11-22T23:50:07Z", "expires": None, "last_used": None, "label": "one\nline"}]}, """\
+ID  MADE              EXPIRES  LAST USED  LABEL
+7   2026-11-22T23:50  never               one line
+"""),
+    (["task", "list"], "/api/v1/tasks", {"tasks": [
+        {"task_id": TASK, "servable": "a/b", "created": "2026-11-22T23:50:07.1Z", "status": "running", "total": 10, "done": 3},
+        {"task_id": TASK, "servable": "a/b", "created": "2026-11-22T23:50:07.1Z", "status": "queued", "total": 1}]}, f"""\
+TASK                              SERVABLE  CREATED              DONE     STATUS
+{TASK}  a/b       2026-11-22T23:50:07  3 of 10  running
+{TASK}  a/b       2026-11-22T23:50:07           queued
+"""),
+    (["search"], "/api/v1/search", {"total": 1, "items": [
+        {"name": "a/b", "version": 3, "type": "ONNX Model", "published": "2026-11-22T23:50:07Z", "title": "T"}]}, """\
+NAME  VERSION  TYPE        PUBLISHED   TITLE
+a/b   3        ONNX Model  2026-11-22  T
+"""),
+    (["versions", "a/b"], "/api/v1/servables/a/b/versions", {"versions": [
+        {"version": 2, "published": "2026-11-22T23:50:07Z", "publisher": "alice", "digest": "sha256:ab"}]}, """\
+VERSION  PUBLISHED         BY     DIGEST
+2        2026-11-22T23:50  alice  sha256:ab
+"""),
+]
+
+
+@pytest.mark.parametrize("words, path, answer, table", LISTS, ids=[row[0][0] for row in LISTS])
+def test_a_list_is_a_table(scripted, cli, words, path, answer, table):
+    scripted.on("GET", "/api/v1/whoami", (200, ME))
+    scripted.on("GET", path, (200, answer))
+    assert cli(*words).stdout == table
+    assert json.loads(cli(*words, "--json").stdout) == answer
+
+
+@pytest.mark.parametrize("words, said", [(["status"], "there are no tasks of yours\n"),
+                                         (["task", "list"], "there are no runs of yours; `dlhub run NAME --async` submits one\n"),
+                                         (["search"], "nothing found that you may see\n")], ids=lambda it: it[0])
+def test_an_empty_list_is_said(scripted, cli, words, said):
+    for path in ("/api/v1/tasks", "/api/v1/search"):
+        scripted.on("GET", path, (200, {"tasks": [], "items": [], "total": 0}))
+    done = cli(*words)
+    assert (done.stdout, done.stderr) == ("", said)
+
+
 def test_servables_are_completed(scripted, cli):
     items = [{"name": f"a/{n}", "version": 1, "title": "T"} for n in ("iris", "irises", "other")]
     scripted.on("GET", "/api/v1/search", (200, {"total": 3, "items": items}))
