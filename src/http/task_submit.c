@@ -22,7 +22,8 @@ static enum err_code take_seconds(struct request *request, const char *name, int
 static enum err_code read_options(struct request *request, struct task_options *ret, struct err *err)
 {
 	const struct run_request *asked = &request->run->request;
-	int64_t longest_s = settings_int(request->server->parts.settings, SETTING_LIMITS_RESULT_S);
+	const struct settings *settings = request->server->parts.settings;
+	int64_t longest_s = MAX(settings_int(settings, SETTING_LIMITS_RESULT_S), settings_int(settings, SETTING_LIMITS_RESULT_MOST_S));
 	*ret = (struct task_options){ .form = request->infer ? TASK_OIP : TASK_DLHUB,
 				      .bypass_memo = request_says_no_cache(request),
 				      .priority = (int)MIN(asked->priority, (int64_t)PRIORITY_LEVELS) };

@@ -3,8 +3,8 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/log.h"
 
-#define PARTIALS_BYTES 65536 /* of one task; older ones give way */
 #define TEXT_MAX 1000
 #define PROGRESS_DEPTH 64
 
@@ -70,18 +70,16 @@ void task_tell_end(struct task *task)
 
 void task_add_partial(struct task *task, const char *text, size_t len)
 {
-	struct task_partial *partial = malloc(sizeof(*partial) + len + 1);
-	if (!partial || len > PARTIALS_BYTES) {
-		free(partial);
+	struct task_partial *partial = len <= TASK_PARTIALS_BYTES ? malloc(sizeof(*partial) + len + 1) : NULL;
+	if (!partial)
 		return;
-	}
 	*partial = (struct task_partial){ .number = ++task->partial_number, .len = len };
 	memcpy(partial->text, text, len);
 	partial->text[len] = '\0';
 	*task->partials_tail = partial;
 	task->partials_tail = &partial->next;
 	task->partial_bytes += len;
-	while (task->partial_bytes > PARTIALS_BYTES) {
+	while (task->partial_bytes > TASK_PARTIALS_BYTES) {
 		struct task_partial *oldest = task->partials;
 		task->partials = oldest->next;
 		task->partial_bytes -= oldest->len;
@@ -114,6 +112,24 @@ const struct task_partial *task_next_partial(const struct task *task, uint64_t a
 
 /* --- what the servable tells --- */
 
+static void set_text(struct task *task, struct str text)
+{
+	struct str cut = str_cut(text, TEXT_MAX);
+	free(task->text);
+	task->text = xstrndup(cut.data, cut.len);
+}
+
+/* Whoever waits reads it in place of the servable's own line; the log has it once for each task. */
+static void refuse_partial(struct task *task, size_t len)
+{
+	_cleanup_free_ char *why = xasprintf("a partial output of %zu bytes was left out: %u at most; tell a smaller part of it", len,
+					     TASK_PARTIALS_BYTES);
+	set_text(task, str_of(why));
+	if (!task->partial_refused)
+		log_warning("task %s, a run of %s: %s", task->id, task->servable, why);
+	task->partial_refused = true;
+}
+
 void task_on_progress(struct task *task, struct str json)
 {
 	_cleanup_json_ json_t *told = NULL;
@@ -123,15 +139,15 @@ void task_on_progress(struct task *task, struct str json)
 	const char *text = json_path_string(told, "text");
 	if (json_is_number(progress))
 		task->progress = MAX(0.0, MIN(1.0, json_number_value(progress)));
-	if (text) {
-		struct str cut = str_cut(str_of(text), TEXT_MAX);
-		free(task->text);
-		task->text = xstrndup(cut.data, cut.len);
-	}
+	if (text)
+		set_text(task, str_of(text));
 	if (partial) {
 		_cleanup_free_ char *dump = json_dumps(partial, JSON_COMPACT | JSON_ENCODE_ANY);
-		if (dump)
-			task_add_partial(task, dump, strlen(dump));
+		size_t len = dump ? strlen(dump) : 0;
+		if (len > TASK_PARTIALS_BYTES)
+			refuse_partial(task, len);
+		else if (dump)
+			task_add_partial(task, dump, len);
 	}
 	task_changed(task);
 }

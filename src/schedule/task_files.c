@@ -250,7 +250,7 @@ enum err_code tasks_read_result(struct tasks *tasks, struct run_task_row *row, i
 		return file_bytes ? read_file(path, file_bytes, ret, err) : ERR_OK;
 	if (row->result.bytes < 0 || (row->expires_ms && row->expires_ms <= clock_wall_ms())) {
 		err_set(err, ERR_NOT_FOUND, "the result of task %s has expired", row->id);
-		return err_advise(err, "submit the run again, with a longer expires_s where the hub allows it (limits.result_s)");
+		return err_advise(err, "submit the run again, with a longer expires_s where the hub allows it (limits.result_most_s)");
 	}
 	if (row->result.bytes == 0)
 		return err_set(err, ERR_NOT_FOUND, "task %s has no result: it %s", row->id, row->status);

@@ -13,6 +13,7 @@
 #include "schedule/tasks.h"
 #include "wire/run_record.h"
 
+#define TASK_PARTIALS_BYTES 65536u	  /* of the partial outputs of a task; older ones give way */
 #define TASK_INLINE_BYTES 65536		  /* of input or result: more goes to a file */
 #define TASK_KEPT_BYTES (16u << 20)	  /* of inputs that wait in memory, so that they need not be read again */
 #define TASK_WINDOW_BYTES (1ll << 30)	  /* of inputs of tasks that run, but for one */
@@ -98,6 +99,7 @@ struct task {
 	struct task *changed_next;
 	struct task_partial *partials, **partials_tail;
 	size_t partial_bytes;
+	bool partial_refused; /* one was too large, and the log says so */
 	uint64_t partial_number;
 	/* commit */
 	int pending;	/* enum run_task_change_kind to be committed; -1: none */
@@ -206,6 +208,7 @@ void tasks_remove_strays(struct tasks *tasks); /* pool */
 void task_changed(struct task *task);
 void tasks_tell(struct tasks *tasks);
 void task_tell_end(struct task *task);
+/* Does nothing where it is larger than TASK_PARTIALS_BYTES: the result has it. */
 void task_add_partial(struct task *task, const char *text, size_t len);
 void task_drop_partials(struct task *task);
 void task_on_progress(struct task *task, struct str json);

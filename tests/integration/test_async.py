@@ -1,6 +1,7 @@
 """Asynchronous runs from outside: kept before they are acknowledged, each ends once, and only its user hears of it."""
 import concurrent.futures
 import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -21,6 +22,12 @@ def act(what: str) -> str:
     if what == "steps":
         for step in range(1, 4):
             progress(step / 4, f"step {step}", partial={"at": step})
+    if what == "too much":
+        progress(0.25, "a line of mine", partial="x" * 70000)
+        while not cancelled():
+            time.sleep(0.01)
+    if what == "far too much":
+        progress(partial="x" * (2 << 20))
     if what == "until cancelled":
         progress(0.5, "half of it")
         while not cancelled():
@@ -224,6 +231,22 @@ def test_events_in_their_order(served):
     assert [event[0] for event in listen(served, task)] == ["status", "result"]
 
 
+def test_a_partial_output_that_is_too_large_is_told_as_that(served):
+    task = submit(served, "too much", ACTOR)
+    told = []
+    for name, _, data in listen(served, task):
+        told.append(name)
+        if name == "progress":
+            break
+    why = "a partial output of 70002 bytes was left out: 65536 at most; tell a smaller part of it"
+    assert data == {"progress": 0.25, "done": 0, "total": 1, "text": why} and "partial" not in told
+    assert look(served, task)["text"] == why
+    assert f"task {task}, a run of admin/act: {why}" in served.log_text()
+    served.request("DELETE", f"/api/v1/tasks/{task}")
+    failed = ended(served, submit(served, "far too much", ACTOR))
+    assert failed["status"] == "failed" and "at most 1048576 are taken at once" in failed["error"]["message"], failed
+
+
 def test_what_the_servable_tells_of_its_run(served):
     task = submit(served, "until cancelled", ACTOR)
     for name, _, data in listen(served, task):
@@ -308,6 +331,22 @@ def test_results_go_when_their_time_is_over(served):
     assert gone and served.get(f"/api/v1/tasks/{task}/result").status_code == 404
     state = look(served, task)
     assert state["status"] == "succeeded" and "result" not in state
+
+
+@pytest.mark.parametrize("flags, most", [((), 600), (("--limits.result_most_s", "3600"), 3600), (("--limits.result_most_s", "60"), 600)])
+def test_how_long_a_result_is_kept_by_default_and_at_most(tmp_path, identity_onnx, flags, most):
+    hub = HubProcess(tmp_path / "hub", "--limits.result_s", "600", *flags)
+    publish(hub, identity_onnx)
+
+    def kept(**more):
+        state = ended(hub, submit(hub, [1], **more))
+        end, expires = (datetime.datetime.fromisoformat(state[key].replace("Z", "+00:00")) for key in ("ended", "expires"))
+        return round((expires - end).total_seconds())
+
+    assert kept() == 600 and kept(expires_s=most) == most
+    reply = hub.post(RUN, json={"data": [1], "asynchronous": True, "expires_s": most + 1})
+    assert reply.status_code == 400 and f"expires_s is more than {most} seconds" in reply.json()["error"], reply.text
+    assert hub.stop() == 0
 
 
 # --- who may ---
