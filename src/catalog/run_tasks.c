@@ -2,7 +2,8 @@
 #include "catalog/run_tasks.h"
 
 #include "base/alloc.h"
-#include "catalog/store.h"
+#include "catalog/read.h"
+#include "catalog/task.h"
 
 void run_task_row_done(struct run_task_row *row)
 {
@@ -20,11 +21,7 @@ void run_task_row_done(struct run_task_row *row)
 
 bool run_task_is_status(const char *status)
 {
-	static const char *const known[] = { "queued", "running", "succeeded", "failed", "cancelled", "expired" };
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		if (strcmp(known[i], status) == 0)
-			return true;
-	return false;
+	return task_is_status(status) || strcmp(status, "expired") == 0;
 }
 
 /* --- changes --- */
@@ -126,12 +123,10 @@ static enum err_code read_part(struct connection *connection, sqlite3_stmt *stmt
 	return ERR_OK;
 }
 
-static enum err_code next_row(struct connection *connection, sqlite3_stmt *stmt, enum run_task_part part,
-			      struct run_task_row *ret, bool *ret_row, struct err *err)
+static enum err_code read_row(struct connection *connection, sqlite3_stmt *stmt, enum run_task_part part, struct run_task_row *ret,
+			      struct err *err)
 {
-	enum err_code code = store_step(connection, stmt, ret_row, err);
-	if (code != ERR_OK || !*ret_row)
-		return code;
+	enum err_code code = ERR_OK;
 	struct run_task_row row = {
 		.seq = sqlite3_column_int64(stmt, 0),
 		.user = store_column(stmt, 2),
@@ -167,6 +162,18 @@ static enum err_code next_row(struct connection *connection, sqlite3_stmt *stmt,
 	return code;
 }
 
+/* One task that is asked for. */
+struct wanted {
+	enum run_task_part part;
+	struct run_task_row *row;
+};
+
+static enum err_code on_wanted(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
+{
+	const struct wanted *wanted = context;
+	return read_row(connection, stmt, wanted->part, wanted->row, err);
+}
+
 enum err_code catalog_run_task_get(struct catalog *catalog, const char *id, enum run_task_part part,
 				   struct run_task_row *ret, struct err *err)
 {
@@ -175,78 +182,56 @@ enum err_code catalog_run_task_get(struct catalog *catalog, const char *id, enum
 		[RUN_TASK_WITH_INPUT] = COLUMNS ", input FROM run_task WHERE id = ?1",
 		[RUN_TASK_WITH_RESULT] = COLUMNS ", result FROM run_task WHERE id = ?1",
 	};
-	struct connection *connection;
-	enum err_code code = store_read_begin(catalog, &connection, err);
-	if (code != ERR_OK)
-		return code;
-	sqlite3_stmt *stmt = NULL;
-	bool row = false;
-	code = store_query(connection, queries[part], BINDS(bind_text(id)), &stmt, err);
-	if (code == ERR_OK)
-		code = next_row(connection, stmt, part, ret, &row, err);
-	store_done(stmt);
-	store_read_end(catalog, connection);
-	return code == ERR_OK && !row ? err_set(err, ERR_NOT_FOUND, "there is no task %s", id) : code;
+	struct wanted wanted = { part, ret };
+	bool found;
+	enum err_code code = read_one(catalog, queries[part], BINDS(bind_text(id)), on_wanted, &wanted, &found, err);
+	return code == ERR_OK && !found ? err_set(err, ERR_NOT_FOUND, "there is no task %s", id) : code;
 }
 
-struct collected {
-	struct run_task_row *rows;
-	size_t count, capacity;
-};
-
-/* Steps through a query, each row into the list or to `each`. */
-static enum err_code read_all(struct connection *connection, sqlite3_stmt *stmt, struct collected *list,
-			      void (*each)(void *context, const struct run_task_row *row), void *context, struct err *err)
+static enum err_code add_row(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
 {
-	for (;;) {
-		struct run_task_row row = { 0 };
-		bool there = false;
-		enum err_code code = next_row(connection, stmt, RUN_TASK_PLAIN, &row, &there, err);
-		if (code != ERR_OK || !there)
-			return code;
-		if (each) {
-			each(context, &row);
-			run_task_row_done(&row);
-			continue;
-		}
-		if (list->count == list->capacity) {
-			list->capacity = list->capacity ? 2 * list->capacity : 16;
-			list->rows = xrealloc(list->rows, list->capacity * sizeof(*list->rows));
-		}
-		list->rows[list->count++] = row;
-	}
+	struct run_task_row row;
+	enum err_code code = read_row(connection, stmt, RUN_TASK_PLAIN, &row, err);
+	if (code == ERR_OK)
+		*(struct run_task_row *)read_list_add(context, sizeof(row)) = row;
+	return code;
 }
 
 enum err_code catalog_run_tasks_list(struct catalog *catalog, const char *user, const char *status, int64_t limit,
 				     struct run_task_row **ret, size_t *ret_count, struct err *err)
 {
-	struct connection *connection;
-	enum err_code code = store_read_begin(catalog, &connection, err);
-	if (code != ERR_OK)
-		return code;
-	sqlite3_stmt *stmt = NULL;
-	struct collected list = { 0 };
-	struct bind binds[] = { bind_text(user), bind_text(status), bind_int(limit > 0 ? limit : -1) };
-	code = user ? store_query(connection,
-				  COLUMNS " FROM run_task WHERE user = ?1 AND (?2 IS NULL OR status = ?2)"
-					  " ORDER BY seq DESC LIMIT ?3",
-				  binds, ARRAY_SIZE(binds), &stmt, err) :
-		      store_query(connection,
-				  COLUMNS " FROM run_task WHERE ?1 IS NULL AND (?2 IS NULL OR status = ?2)"
-					  " ORDER BY seq DESC LIMIT ?3",
-				  binds, ARRAY_SIZE(binds), &stmt, err);
-	if (code == ERR_OK)
-		code = read_all(connection, stmt, &list, NULL, NULL, err);
-	store_done(stmt);
-	store_read_end(catalog, connection);
+	struct read_list list = { 0 };
+	const char *sql = user ? COLUMNS " FROM run_task WHERE user = ?1 AND (?2 IS NULL OR status = ?2) ORDER BY seq DESC LIMIT ?3" :
+				 COLUMNS " FROM run_task WHERE ?1 IS NULL AND (?2 IS NULL OR status = ?2) ORDER BY seq DESC LIMIT ?3";
+	enum err_code code = read_all(catalog, sql, BINDS(bind_text(user), bind_text(status), bind_int(limit > 0 ? limit : -1)),
+				      add_row, &list, err);
+	struct run_task_row *rows = list.items;
 	if (code != ERR_OK) {
 		for (size_t i = 0; i < list.count; i++)
-			run_task_row_done(&list.rows[i]);
-		free(list.rows);
+			run_task_row_done(&rows[i]);
+		free(rows);
 		return code;
 	}
-	*ret = list.rows;
+	*ret = rows;
 	*ret_count = list.count;
+	return ERR_OK;
+}
+
+/* Who is told of each row. */
+struct listener {
+	void (*each)(void *context, const struct run_task_row *row);
+	void *context;
+};
+
+static enum err_code tell_row(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
+{
+	const struct listener *listener = context;
+	struct run_task_row row;
+	enum err_code code = read_row(connection, stmt, RUN_TASK_PLAIN, &row, err);
+	if (code != ERR_OK)
+		return code;
+	listener->each(listener->context, &row);
+	run_task_row_done(&row);
 	return ERR_OK;
 }
 
@@ -254,48 +239,25 @@ enum err_code catalog_run_tasks_each_open(struct catalog *catalog,
 					  void (*each)(void *context, const struct run_task_row *row), void *context,
 					  struct err *err)
 {
-	struct connection *connection;
-	enum err_code code = store_read_begin(catalog, &connection, err);
-	if (code != ERR_OK)
-		return code;
-	sqlite3_stmt *stmt = NULL;
-	code = store_query(connection, COLUMNS " FROM run_task WHERE ended_ms = 0 ORDER BY seq", NO_BINDS, &stmt, err);
-	if (code == ERR_OK)
-		code = read_all(connection, stmt, NULL, each, context, err);
-	store_done(stmt);
-	store_read_end(catalog, connection);
-	return code;
+	struct listener listener = { each, context };
+	return read_all(catalog, COLUMNS " FROM run_task WHERE ended_ms = 0 ORDER BY seq", NO_BINDS, tell_row, &listener, err);
 }
 
 /* --- the sweep --- */
-
-/* Runs `sql`, which gives ids, and passes them on. */
-static enum err_code sweep(struct connection *connection, const char *sql, int64_t before_ms, int64_t most,
-			   void (*each)(void *context, const char *id), void *context, int64_t *count, struct err *err)
-{
-	_cleanup_query_ sqlite3_stmt *stmt = NULL;
-	enum err_code code = store_query(connection, sql, BINDS(bind_int(before_ms), bind_int(most)), &stmt, err);
-	for (bool row = true; code == ERR_OK;) {
-		code = store_step(connection, stmt, &row, err);
-		if (code != ERR_OK || !row)
-			break;
-		const char *id = (const char *)sqlite3_column_text(stmt, 0);
-		++*count;
-		if (id)
-			each(context, id);
-	}
-	return code;
-}
 
 struct ids {
 	char (*items)[RUN_TASK_ID_LEN + 1];
 	size_t count;
 };
 
-static void keep_id(void *context, const char *id)
+static enum err_code keep_id(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
 {
 	struct ids *ids = context;
+	const char *id = (const char *)sqlite3_column_text(stmt, 0);
+	if (!id)
+		return store_error(connection, SQLITE_NOMEM, err);
 	str_copy(ids->items[ids->count++], sizeof(ids->items[0]), id);
+	return ERR_OK;
 }
 
 enum err_code catalog_run_tasks_sweep(struct catalog *catalog, int64_t now_ms, int64_t keep_ms, int64_t most,
@@ -303,27 +265,28 @@ enum err_code catalog_run_tasks_sweep(struct catalog *catalog, int64_t now_ms, i
 				      struct err *err)
 {
 	struct connection *connection;
-	int64_t dropped = 0, removed = 0;
 	enum err_code code = store_write_begin(catalog, &connection, err);
 	if (code != ERR_OK)
 		return code;
 	struct ids ids = { .items = xcalloc((size_t)(2 * most), sizeof(*ids.items)) };
 	/* result_bytes -1: there was one. */
-	code = sweep(connection,
-		     "UPDATE run_task SET result = NULL, result_bytes = -1 WHERE seq IN (SELECT seq FROM run_task"
-		     " WHERE expires_ms > 0 AND expires_ms <= ?1 AND result_bytes > 0 LIMIT ?2) RETURNING id",
-		     now_ms, most, keep_id, &ids, &dropped, err);
+	code = read_rows(connection,
+			 "UPDATE run_task SET result = NULL, result_bytes = -1 WHERE seq IN (SELECT seq FROM run_task"
+			 " WHERE expires_ms > 0 AND expires_ms <= ?1 AND result_bytes > 0 LIMIT ?2) RETURNING id",
+			 BINDS(bind_int(now_ms), bind_int(most)), keep_id, &ids, err);
+	size_t dropped = ids.count;
 	if (code == ERR_OK)
-		code = sweep(connection,
-			     "DELETE FROM run_task WHERE seq IN (SELECT seq FROM run_task"
-			     " WHERE expires_ms > 0 AND expires_ms <= ?1 AND result_bytes <= 0 LIMIT ?2) RETURNING id",
-			     now_ms - keep_ms, most, keep_id, &ids, &removed, err);
+		code = read_rows(connection,
+				 "DELETE FROM run_task WHERE seq IN (SELECT seq FROM run_task"
+				 " WHERE expires_ms > 0 AND expires_ms <= ?1 AND result_bytes <= 0 LIMIT ?2) RETURNING id",
+				 BINDS(bind_int(now_ms - keep_ms), bind_int(most)), keep_id, &ids, err);
+	size_t removed = ids.count - dropped;
 	code = store_write_end(catalog, connection, code, err);
 	/* A file goes only after its row has forgotten it. */
 	for (size_t i = 0; i < ids.count && code == ERR_OK; i++)
 		each(context, ids.items[i]);
 	free(ids.items);
 	if (code == ERR_OK)
-		*ret_more = dropped == most || removed == most;
+		*ret_more = dropped == (size_t)most || removed == (size_t)most;
 	return code;
 }

@@ -1,6 +1,7 @@
 /* Tasks: what was accepted and is not yet done, kept so that a restart goes on with it. */
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "catalog/read.h"
 #include "catalog/task.h"
 
 #define TASK_ID_LEN 32
@@ -21,7 +22,7 @@ void task_row_done(struct task_row *row)
 	*row = (struct task_row){ 0 };
 }
 
-static bool is_status(const char *status)
+bool task_is_status(const char *status)
 {
 	static const char *const known[] = { "queued", "running", "succeeded", "failed", "cancelled" };
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
@@ -42,7 +43,7 @@ enum err_code catalog_task_add(struct catalog *catalog, const struct task_row *r
 	if (!row->id || strlen(row->id) != TASK_ID_LEN || strspn(row->id, "0123456789abcdef") != TASK_ID_LEN)
 		return err_set(err, ERR_INVALID_ARGUMENT, "'%s' is not a task's id: %d hexadecimal digits",
 			       row->id ?: "", TASK_ID_LEN);
-	if (!is_status(status))
+	if (!task_is_status(status))
 		return bad_status(status, err);
 	struct connection *connection;
 	enum err_code code = store_write_begin(catalog, &connection, err);
@@ -65,12 +66,9 @@ enum err_code catalog_task_add(struct catalog *catalog, const struct task_row *r
 	"SELECT id, kind, user, status, stage, progress, subject, request, result, error, created_ms,"                 \
 	" started_ms, ended_ms FROM task "
 
-static enum err_code next_row(struct connection *connection, sqlite3_stmt *stmt, struct task_row *ret, bool *ret_row,
-			      struct err *err)
+/* read_row_fn into a struct task_row. */
+static enum err_code read_row(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
 {
-	enum err_code code = store_step(connection, stmt, ret_row, err);
-	if (code != ERR_OK || !*ret_row)
-		return code;
 	struct task_row row = {
 		.id = store_column(stmt, 0),
 		.kind = store_column(stmt, 1),
@@ -90,24 +88,15 @@ static enum err_code next_row(struct connection *connection, sqlite3_stmt *stmt,
 		task_row_done(&row);
 		return store_error(connection, SQLITE_NOMEM, err);
 	}
-	*ret = row;
+	*(struct task_row *)context = row;
 	return ERR_OK;
 }
 
 enum err_code catalog_task_get(struct catalog *catalog, const char *id, struct task_row *ret, struct err *err)
 {
-	struct connection *connection;
-	enum err_code code = store_read_begin(catalog, &connection, err);
-	if (code != ERR_OK)
-		return code;
-	sqlite3_stmt *stmt = NULL;
-	bool row = false;
-	code = store_query(connection, TASK_COLUMNS "WHERE id = ?1", BINDS(bind_text(id)), &stmt, err);
-	if (code == ERR_OK)
-		code = next_row(connection, stmt, ret, &row, err);
-	store_done(stmt);
-	store_read_end(catalog, connection);
-	return code == ERR_OK && !row ? err_set(err, ERR_NOT_FOUND, "there is no task %s", id) : code;
+	bool found;
+	enum err_code code = read_one(catalog, TASK_COLUMNS "WHERE id = ?1", BINDS(bind_text(id)), read_row, ret, &found, err);
+	return code == ERR_OK && !found ? err_set(err, ERR_NOT_FOUND, "there is no task %s", id) : code;
 }
 
 /* Why an UPDATE of a task that has not ended changed nothing. */
@@ -125,7 +114,7 @@ static enum err_code explain_unchanged(struct connection *connection, const char
 
 enum err_code catalog_task_update(struct catalog *catalog, const struct task_row *change, struct err *err)
 {
-	if (change->status && !is_status(change->status))
+	if (change->status && !task_is_status(change->status))
 		return bad_status(change->status, err);
 	struct connection *connection;
 	enum err_code code = store_write_begin(catalog, &connection, err);
@@ -176,51 +165,35 @@ enum err_code task_succeed(struct connection *connection, const char *id, const 
 	return code == ERR_OK && !rows ? explain_unchanged(connection, id, err) : code;
 }
 
-static void rows_free(struct task_row *rows, size_t count)
+static enum err_code add_row(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
 {
-	for (size_t i = 0; i < count; i++)
-		task_row_done(&rows[i]);
-	free(rows);
+	struct task_row row;
+	enum err_code code = read_row(&row, connection, stmt, err);
+	if (code == ERR_OK)
+		*(struct task_row *)read_list_add(context, sizeof(row)) = row;
+	return code;
 }
 
 enum err_code catalog_tasks_list(struct catalog *catalog, const char *user, const char *status, int64_t limit,
 				 struct task_row **ret, size_t *ret_count, struct err *err)
 {
-	if (status && !is_status(status))
+	if (status && !task_is_status(status))
 		return bad_status(status, err);
-	struct connection *connection;
-	enum err_code code = store_read_begin(catalog, &connection, err);
-	if (code != ERR_OK)
-		return code;
-	sqlite3_stmt *stmt = NULL;
-	struct task_row *rows = NULL;
-	size_t count = 0, capacity = 0;
-	struct bind binds[] = { bind_text(user), bind_text(status), bind_int(limit > 0 ? limit : -1) };
-	code = user ? store_query(connection,
-				  TASK_COLUMNS "WHERE user = ?1 AND (?2 IS NULL OR status = ?2)"
-					       " ORDER BY created_ms DESC, rowid DESC LIMIT ?3",
-				  binds, ARRAY_SIZE(binds), &stmt, err) :
-		      store_query(connection,
-				  TASK_COLUMNS "WHERE ?1 IS NULL AND (?2 IS NULL OR status = ?2)"
-					       " ORDER BY created_ms DESC, rowid DESC LIMIT ?3",
-				  binds, ARRAY_SIZE(binds), &stmt, err);
-	for (bool row = true; code == ERR_OK;) {
-		if (count == capacity) {
-			capacity = capacity ? 2 * capacity : 8;
-			rows = xrealloc(rows, capacity * sizeof(*rows));
-		}
-		code = next_row(connection, stmt, &rows[count], &row, err);
-		if (code != ERR_OK || !row)
-			break;
-		count++;
-	}
-	store_done(stmt);
-	store_read_end(catalog, connection);
+	struct read_list list = { 0 };
+	const char *sql = user ? TASK_COLUMNS "WHERE user = ?1 AND (?2 IS NULL OR status = ?2)"
+					      " ORDER BY created_ms DESC, rowid DESC LIMIT ?3" :
+				 TASK_COLUMNS "WHERE ?1 IS NULL AND (?2 IS NULL OR status = ?2)"
+					      " ORDER BY created_ms DESC, rowid DESC LIMIT ?3";
+	enum err_code code = read_all(catalog, sql, BINDS(bind_text(user), bind_text(status), bind_int(limit > 0 ? limit : -1)),
+				      add_row, &list, err);
+	struct task_row *rows = list.items;
 	if (code != ERR_OK) {
-		rows_free(rows, count);
+		for (size_t i = 0; i < list.count; i++)
+			task_row_done(&rows[i]);
+		free(rows);
 		return code;
 	}
 	*ret = rows;
-	*ret_count = count;
+	*ret_count = list.count;
 	return ERR_OK;
 }

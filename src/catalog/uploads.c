@@ -2,7 +2,7 @@
 
 #include "base/alloc.h"
 #include "catalog/account.h"
-#include "catalog/store.h"
+#include "catalog/read.h"
 
 static void copy_column(sqlite3_stmt *stmt, int column, char *to, size_t size)
 {
@@ -70,31 +70,26 @@ static enum err_code no_blob(const char *digest, struct err *err)
 	return ERR_NOT_FOUND;
 }
 
+static enum err_code read_upload(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
+{
+	struct upload_row *row = context;
+	*row = (struct upload_row){ .bytes = sqlite3_column_int64(stmt, 2),
+				    .created_ms = sqlite3_column_int64(stmt, 3),
+				    .expires_ms = sqlite3_column_int64(stmt, 4) };
+	copy_column(stmt, 0, row->digest, sizeof(row->digest));
+	copy_column(stmt, 1, row->file, sizeof(row->file));
+	return ERR_OK;
+}
+
 enum err_code catalog_upload_get(struct catalog *catalog, const char *user, const char *digest, int64_t now_ms,
 				 struct upload_row *ret, struct err *err)
 {
-	struct connection *connection;
-	enum err_code code = store_read_begin(catalog, &connection, err);
-	if (code != ERR_OK)
-		return code;
-	sqlite3_stmt *stmt = NULL;
-	bool row = false;
-	code = store_query(connection,
-			   "SELECT digest, file, bytes, created_ms, expires_ms FROM upload"
-			   " WHERE user = ?1 AND digest = ?2 AND expires_ms > ?3",
-			   BINDS(bind_text(user), bind_text(digest), bind_int(now_ms)), &stmt, err);
-	if (code == ERR_OK)
-		code = store_step(connection, stmt, &row, err);
-	if (code == ERR_OK && row) {
-		*ret = (struct upload_row){ .bytes = sqlite3_column_int64(stmt, 2),
-					    .created_ms = sqlite3_column_int64(stmt, 3),
-					    .expires_ms = sqlite3_column_int64(stmt, 4) };
-		copy_column(stmt, 0, ret->digest, sizeof(ret->digest));
-		copy_column(stmt, 1, ret->file, sizeof(ret->file));
-	}
-	store_done(stmt);
-	store_read_end(catalog, connection);
-	return code == ERR_OK && !row ? no_blob(digest, err) : code;
+	bool found;
+	enum err_code code = read_one(catalog,
+				      "SELECT digest, file, bytes, created_ms, expires_ms FROM upload"
+				      " WHERE user = ?1 AND digest = ?2 AND expires_ms > ?3",
+				      BINDS(bind_text(user), bind_text(digest), bind_int(now_ms)), read_upload, ret, &found, err);
+	return code == ERR_OK && !found ? no_blob(digest, err) : code;
 }
 
 enum err_code catalog_uploads_list(struct catalog *catalog, const char *user, int64_t now_ms, json_t **ret, struct err *err)
@@ -123,29 +118,22 @@ enum err_code catalog_upload_remove(struct catalog *catalog, const char *user, c
 	return code;
 }
 
-struct files {
-	char (*items)[UPLOAD_FILE_LEN + 1];
-	size_t count, capacity;
+struct file {
+	char name[UPLOAD_FILE_LEN + 1];
 };
 
-static enum err_code collect(struct connection *connection, sqlite3_stmt *stmt, struct files *files, struct err *err)
+static enum err_code add_file(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
 {
-	for (bool row = true;;) {
-		enum err_code code = store_step(connection, stmt, &row, err);
-		if (code != ERR_OK || !row)
-			return code;
-		if (files->count == files->capacity) {
-			files->capacity = files->capacity ? 2 * files->capacity : 16;
-			files->items = xrealloc(files->items, files->capacity * sizeof(*files->items));
-		}
-		copy_column(stmt, 0, files->items[files->count++], sizeof(*files->items));
-	}
+	struct file *file = read_list_add(context, sizeof(*file));
+	copy_column(stmt, 0, file->name, sizeof(file->name));
+	return ERR_OK;
 }
 
-static void give(struct files *files, enum err_code code, void (*each)(void *context, const char *file), void *context)
+static void give(struct read_list *files, enum err_code code, void (*each)(void *context, const char *file), void *context)
 {
+	const struct file *list = files->items;
 	for (size_t i = 0; i < files->count && code == ERR_OK; i++)
-		each(context, files->items[i]);
+		each(context, list[i].name);
 	free(files->items);
 }
 
@@ -153,15 +141,12 @@ enum err_code catalog_uploads_sweep(struct catalog *catalog, int64_t now_ms, voi
 				    void *context, struct err *err)
 {
 	struct connection *connection;
-	struct files files = { 0 };
+	struct read_list files = { 0 };
 	enum err_code code = store_write_begin(catalog, &connection, err);
 	if (code != ERR_OK)
 		return code;
-	sqlite3_stmt *stmt = NULL;
-	code = store_query(connection, "DELETE FROM upload WHERE expires_ms <= ?1 RETURNING file", BINDS(bind_int(now_ms)), &stmt, err);
-	if (code == ERR_OK)
-		code = collect(connection, stmt, &files, err);
-	store_done(stmt);
+	code = read_rows(connection, "DELETE FROM upload WHERE expires_ms <= ?1 RETURNING file", BINDS(bind_int(now_ms)), add_file,
+			 &files, err);
 	code = store_write_end(catalog, connection, code, err);
 	give(&files, code, each, context);
 	return code;
@@ -170,17 +155,8 @@ enum err_code catalog_uploads_sweep(struct catalog *catalog, int64_t now_ms, voi
 enum err_code catalog_uploads_each_file(struct catalog *catalog, void (*each)(void *context, const char *file), void *context,
 					struct err *err)
 {
-	struct connection *connection;
-	struct files files = { 0 };
-	enum err_code code = store_read_begin(catalog, &connection, err);
-	if (code != ERR_OK)
-		return code;
-	sqlite3_stmt *stmt = NULL;
-	code = store_query(connection, "SELECT file FROM upload", NO_BINDS, &stmt, err);
-	if (code == ERR_OK)
-		code = collect(connection, stmt, &files, err);
-	store_done(stmt);
-	store_read_end(catalog, connection);
+	struct read_list files = { 0 };
+	enum err_code code = read_all(catalog, "SELECT file FROM upload", NO_BINDS, add_file, &files, err);
 	give(&files, code, each, context);
 	return code;
 }

@@ -1,6 +1,7 @@
 /* Reading versions: one by its name, all of a servable, and the blobs that they need. */
 #include "base/alloc.h"
 #include "catalog/access.h"
+#include "catalog/read.h"
 
 void version_row_done(struct version_row *row)
 {
@@ -24,13 +25,9 @@ void version_row_done(struct version_row *row)
 	" JOIN description d ON d.version = v.id AND d.revision = v.revision"                                          \
 	" WHERE s.owner = ?1 AND s.name = ?2 "
 
-/* Steps to the next row and reads it; *ret_row is false at the end. */
-static enum err_code next_row(struct connection *connection, sqlite3_stmt *stmt, struct version_row *ret, bool *ret_row,
-			      struct err *err)
+/* read_row_fn into a struct version_row. */
+static enum err_code read_row(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
 {
-	enum err_code code = store_step(connection, stmt, ret_row, err);
-	if (code != ERR_OK || !*ret_row)
-		return code;
 	struct version_row row = { 0 };
 	row.owner = store_column(stmt, 1);
 	row.name = store_column(stmt, 2);
@@ -42,35 +39,15 @@ static enum err_code next_row(struct connection *connection, sqlite3_stmt *stmt,
 	row.serving = store_column(stmt, 8);
 	row.publisher = store_column(stmt, 9);
 	row.published_ms = sqlite3_column_int64(stmt, 10);
-	code = sqlite3_errcode(connection->db) == SQLITE_NOMEM ?
-		       store_error(connection, SQLITE_NOMEM, err) :
-		       access_read(connection, sqlite3_column_int64(stmt, 0), row.owner, &row.access, err);
+	enum err_code code = sqlite3_errcode(connection->db) == SQLITE_NOMEM ?
+				     store_error(connection, SQLITE_NOMEM, err) :
+				     access_read(connection, sqlite3_column_int64(stmt, 0), row.owner, &row.access, err);
 	if (code != ERR_OK) {
 		version_row_done(&row);
 		return code;
 	}
-	*ret = row;
+	*(struct version_row *)context = row;
 	return ERR_OK;
-}
-
-static enum err_code query_which(struct connection *connection, const char *owner, const char *name, const char *which,
-				 sqlite3_stmt **ret, struct err *err)
-{
-	int64_t number;
-	if (!which || !*which || strcmp(which, "latest") == 0)
-		return store_query(connection, VERSION_COLUMNS "AND v.id = s.newest",
-				   BINDS(bind_text(owner), bind_text(name)), ret, err);
-	if (str_parse_i64(which, 1, INT64_MAX, &number))
-		return store_query(connection, VERSION_COLUMNS "AND v.number = ?3",
-				   BINDS(bind_text(owner), bind_text(name), bind_int(number)), ret, err);
-	if (str_starts(which, "sha256:"))
-		return store_query(connection, VERSION_COLUMNS "AND v.digest = ?3",
-				   BINDS(bind_text(owner), bind_text(name), bind_text(which + strlen("sha256:"))), ret,
-				   err);
-	return store_query(connection,
-			   VERSION_COLUMNS
-			   "AND v.number = (SELECT a.number FROM alias a WHERE a.servable = s.id AND a.name = ?3)",
-			   BINDS(bind_text(owner), bind_text(name), bind_text(which)), ret, err);
 }
 
 /* The same words whether the servable or only the version is missing. */
@@ -84,102 +61,84 @@ static enum err_code not_found(const char *owner, const char *name, const char *
 enum err_code catalog_version_get(struct catalog *catalog, const char *owner, const char *name, const char *which,
 				  struct version_row *ret, struct err *err)
 {
-	struct connection *connection;
-	enum err_code code = store_read_begin(catalog, &connection, err);
-	if (code != ERR_OK)
-		return code;
-	sqlite3_stmt *stmt = NULL;
-	bool row = false;
-	code = query_which(connection, owner, name, which, &stmt, err);
-	if (code == ERR_OK)
-		code = next_row(connection, stmt, ret, &row, err);
-	store_done(stmt);
-	store_read_end(catalog, connection);
-	return code == ERR_OK && !row ? not_found(owner, name, which, err) : code;
+	const char *sql = VERSION_COLUMNS "AND v.number = (SELECT a.number FROM alias a WHERE a.servable = s.id AND a.name = ?3)";
+	struct bind binds[] = { bind_text(owner), bind_text(name), bind_text(which) };
+	size_t count = ARRAY_SIZE(binds);
+	int64_t number;
+	bool found;
+	if (!which || !*which || strcmp(which, "latest") == 0) {
+		sql = VERSION_COLUMNS "AND v.id = s.newest";
+		count--;
+	} else if (str_parse_i64(which, 1, INT64_MAX, &number)) {
+		sql = VERSION_COLUMNS "AND v.number = ?3";
+		binds[2] = bind_int(number);
+	} else if (str_starts(which, "sha256:")) {
+		sql = VERSION_COLUMNS "AND v.digest = ?3";
+		binds[2] = bind_text(which + strlen("sha256:"));
+	}
+	enum err_code code = read_one(catalog, sql, binds, count, read_row, ret, &found, err);
+	return code == ERR_OK && !found ? not_found(owner, name, which, err) : code;
 }
 
 enum err_code catalog_version_kept(struct catalog *catalog, const char *owner, const char *name, int64_t number,
 				   struct version_row *ret, struct err *err)
 {
-	struct connection *connection;
-	enum err_code code = store_read_begin(catalog, &connection, err);
-	if (code != ERR_OK)
-		return code;
-	sqlite3_stmt *stmt = NULL;
-	bool row = false;
-	code = store_query(connection, VERSION_COLUMNS_OF("") "AND v.number = ?3",
-			   BINDS(bind_text(owner), bind_text(name), bind_int(number)), &stmt, err);
-	if (code == ERR_OK)
-		code = next_row(connection, stmt, ret, &row, err);
-	store_done(stmt);
-	store_read_end(catalog, connection);
-	return code == ERR_OK && !row ? not_found(owner, name, NULL, err) : code;
+	bool found;
+	enum err_code code = read_one(catalog, VERSION_COLUMNS_OF("") "AND v.number = ?3",
+				      BINDS(bind_text(owner), bind_text(name), bind_int(number)), read_row, ret, &found, err);
+	return code == ERR_OK && !found ? not_found(owner, name, NULL, err) : code;
 }
 
-static void rows_free(struct version_row *rows, size_t count)
+static enum err_code add_row(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
 {
-	for (size_t i = 0; i < count; i++)
-		version_row_done(&rows[i]);
-	free(rows);
+	struct version_row row;
+	enum err_code code = read_row(&row, connection, stmt, err);
+	if (code == ERR_OK)
+		*(struct version_row *)read_list_add(context, sizeof(row)) = row;
+	return code;
 }
 
 enum err_code catalog_versions_list(struct catalog *catalog, const char *owner, const char *name,
 				    struct version_row **ret, size_t *ret_count, struct err *err)
 {
-	struct connection *connection;
-	enum err_code code = store_read_begin(catalog, &connection, err);
-	if (code != ERR_OK)
-		return code;
-	sqlite3_stmt *stmt = NULL;
-	struct version_row *rows = NULL;
-	size_t count = 0, capacity = 0;
-	code = store_query(connection, VERSION_COLUMNS "ORDER BY v.number DESC",
-			   BINDS(bind_text(owner), bind_text(name)), &stmt, err);
-	for (bool row = true; code == ERR_OK;) {
-		if (count == capacity) {
-			capacity = capacity ? 2 * capacity : 8;
-			rows = xrealloc(rows, capacity * sizeof(*rows));
-		}
-		code = next_row(connection, stmt, &rows[count], &row, err);
-		if (code != ERR_OK || !row)
-			break;
-		count++;
-	}
-	store_done(stmt);
-	store_read_end(catalog, connection);
-	if (code == ERR_OK && count == 0)
+	struct read_list list = { 0 };
+	enum err_code code = read_all(catalog, VERSION_COLUMNS "ORDER BY v.number DESC", BINDS(bind_text(owner), bind_text(name)),
+				      add_row, &list, err);
+	struct version_row *rows = list.items;
+	if (code == ERR_OK && list.count == 0)
 		code = not_found(owner, name, NULL, err);
 	if (code != ERR_OK) {
-		rows_free(rows, count);
+		for (size_t i = 0; i < list.count; i++)
+			version_row_done(&rows[i]);
+		free(rows);
 		return code;
 	}
 	*ret = rows;
-	*ret_count = count;
+	*ret_count = list.count;
+	return ERR_OK;
+}
+
+/* Who is told of each text. */
+struct listener {
+	void (*each)(void *context, const char *text);
+	void *context;
+};
+
+static enum err_code tell_text(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
+{
+	const struct listener *listener = context;
+	const char *text = (const char *)sqlite3_column_text(stmt, 0);
+	if (!text)
+		return store_error(connection, SQLITE_NOMEM, err);
+	listener->each(listener->context, text);
 	return ERR_OK;
 }
 
 static enum err_code each_text(struct catalog *catalog, const char *sql, void (*each)(void *context, const char *text),
 			       void *context, struct err *err)
 {
-	struct connection *connection;
-	enum err_code code = store_read_begin(catalog, &connection, err);
-	if (code != ERR_OK)
-		return code;
-	sqlite3_stmt *stmt = NULL;
-	code = store_query(connection, sql, NO_BINDS, &stmt, err);
-	for (bool row = true; code == ERR_OK;) {
-		code = store_step(connection, stmt, &row, err);
-		if (code != ERR_OK || !row)
-			break;
-		const char *text = (const char *)sqlite3_column_text(stmt, 0);
-		if (text)
-			each(context, text);
-		else
-			code = store_error(connection, SQLITE_NOMEM, err);
-	}
-	store_done(stmt);
-	store_read_end(catalog, connection);
-	return code;
+	struct listener listener = { each, context };
+	return read_all(catalog, sql, NO_BINDS, tell_text, &listener, err);
 }
 
 /* A document that holds anything else there counts as none. */
