@@ -112,6 +112,38 @@ static enum err_code check_parameters(Inference__RepositoryModelLoadRequest__Par
 	return ERR_OK;
 }
 
+/* The parameter "version", as in a model's address: a number, an alias, sha256:HEX. */
+static enum err_code read_version(const char *key, const Inference__ModelRepositoryParameter *value, const char **ret,
+				  struct err *err)
+{
+	if (strcmp(key, "version") != 0)
+		return ERR_OK;
+	if (!value || value->parameter_choice_case != INFERENCE__MODEL_REPOSITORY_PARAMETER__PARAMETER_CHOICE_STRING_PARAM)
+		return err_set(err, ERR_INVALID_ARGUMENT, "the parameter 'version' must be a text (string_param)");
+	*ret = value->string_param;
+	return ERR_OK;
+}
+
+enum err_code repository_load_version(const ProtobufCMessage *message, const char **ret, struct err *err)
+{
+	const Inference__RepositoryModelLoadRequest *request = (const void *)message;
+	enum err_code code = ERR_OK;
+	*ret = "";
+	for (size_t i = 0; i < request->n_parameters && code == ERR_OK; i++)
+		code = read_version(request->parameters[i]->key, request->parameters[i]->value, ret, err);
+	return code;
+}
+
+enum err_code repository_unload_version(const ProtobufCMessage *message, const char **ret, struct err *err)
+{
+	const Inference__RepositoryModelUnloadRequest *request = (const void *)message;
+	enum err_code code = ERR_OK;
+	*ret = "";
+	for (size_t i = 0; i < request->n_parameters && code == ERR_OK; i++)
+		code = read_version(request->parameters[i]->key, request->parameters[i]->value, ret, err);
+	return code;
+}
+
 static void reply_loaded(struct unary *unary)
 {
 	Inference__RepositoryModelLoadResponse reply = INFERENCE__REPOSITORY_MODEL_LOAD_RESPONSE__INIT;

@@ -32,6 +32,8 @@ struct rpc {
 	enum right right;
 	unsigned int may_lack; /* enum rpc_lack: the handler is called without a servable */
 	size_t name_at, version_at; /* where the request has them; 0: it has none */
+	/* Finds the version elsewhere in the request: borrowed of it, "" for the newest. NULL: version_at says where. */
+	enum err_code (*find_version)(const ProtobufCMessage *request, const char **ret, struct err *err);
 };
 
 /* NULL: there is none. */

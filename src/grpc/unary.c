@@ -184,10 +184,13 @@ static void find_servable(struct unary *unary)
 		err_done(&err);
 		return;
 	}
-	if (model_name_parse(str_of(text_at(unary->request, rpc->name_at)), &name, &err) == ERR_OK)
-		state = lookup_servable(unary->parts->lookup, call->principal, name.owner, name.name,
-					str_of(text_at(unary->request, rpc->version_at)), &unary->servable, on_servable, unary,
-					&err);
+	const char *version = text_at(unary->request, rpc->version_at);
+	enum err_code code = rpc->find_version ? rpc->find_version(unary->request, &version, &err) : ERR_OK;
+	if (code == ERR_OK)
+		code = model_name_parse(str_of(text_at(unary->request, rpc->name_at)), &name, &err);
+	if (code == ERR_OK)
+		state = lookup_servable(unary->parts->lookup, call->principal, name.owner, name.name, str_of(version),
+					&unary->servable, on_servable, unary, &err);
 	if (state == LOOKUP_DONE && unary->servable)
 		handle(unary);
 	else if (state == LOOKUP_DONE)

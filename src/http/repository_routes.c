@@ -78,12 +78,17 @@ static enum err_code check_parameters(struct request *request, struct err *err)
 	enum err_code code = request_json(request, &body, err);
 	const char *key;
 	json_t *value;
-	json_object_foreach(json_object_get(body, "parameters"), key, value)
+	json_object_foreach(json_object_get(body, "parameters"), key, value) {
+		if (strcmp(key, "version") == 0) {
+			err_set(err, ERR_INVALID_ARGUMENT, "'version' is no parameter here: over REST the path says it");
+			return err_advise(err, "POST /v2/repository/models/OWNER/NAME/versions/VERSION/load, or …/unload");
+		}
 		if (strcmp(key, "config") == 0 || str_starts(key, "file:")) {
 			err_set(err, ERR_UNIMPLEMENTED, "'%s': what a version is and how it is served is not changed by loading it",
 				key);
 			return err_advise(err, "publish a version, or set `dlhub.serving` (PATCH, `dlhub serving`)");
 		}
+	}
 	return code;
 }
 

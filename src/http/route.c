@@ -8,6 +8,7 @@
 #define VERSION SERVABLE "/versions/{version}"
 #define MODEL "/v2/models/{owner}/{name}"
 #define MODEL_VERSION MODEL "/versions/{version}"
+#define REPOSITORY "/v2/repository/models/{owner}/{name}"
 
 static const struct route routes[] = {
 	{ METHOD_POST, MODEL "/infer", ROUTE_RUN, ACCESS_RUN, begin_infer },
@@ -19,8 +20,10 @@ static const struct route routes[] = {
 	{ METHOD_GET, "/v2", ROUTE_INLINE, ACCESS_ANYBODY, handle_server_metadata },
 	{ METHOD_GET, "/v2/models/stats", ROUTE_SEARCH, ACCESS_ANYBODY, handle_statistics, 0, prepare_statistics },
 	{ METHOD_POST, "/v2/repository/index", ROUTE_SEARCH, ACCESS_ANYBODY, handle_repository_index, 0, prepare_repository_index },
-	{ METHOD_POST, "/v2/repository/models/{owner}/{name}/load", ROUTE_INLINE, ACCESS_MANAGE, handle_load },
-	{ METHOD_POST, "/v2/repository/models/{owner}/{name}/unload", ROUTE_INLINE, ACCESS_MANAGE, handle_unload },
+	{ METHOD_POST, REPOSITORY "/load", ROUTE_INLINE, ACCESS_MANAGE, handle_load },
+	{ METHOD_POST, REPOSITORY "/versions/{version}/load", ROUTE_INLINE, ACCESS_MANAGE, handle_load, 2 },
+	{ METHOD_POST, REPOSITORY "/unload", ROUTE_INLINE, ACCESS_MANAGE, handle_unload },
+	{ METHOD_POST, REPOSITORY "/versions/{version}/unload", ROUTE_INLINE, ACCESS_MANAGE, handle_unload, 2 },
 	{ METHOD_GET, MODEL, ROUTE_POOL, ACCESS_READ, handle_model_metadata },
 	{ METHOD_GET, MODEL_VERSION, ROUTE_POOL, ACCESS_READ, handle_model_metadata, 2 },
 	{ METHOD_GET, MODEL "/config", ROUTE_INLINE, ACCESS_READ, handle_model_config },

@@ -17,17 +17,17 @@ METHODS = ("get", "put", "post", "delete", "patch")
 def table():
     """The rows of src/http/route.c: {(METHOD, "/path/{with}/{names}")}."""
     text = (ROOT / "src" / "http" / "route.c").read_text()
-    names = dict(re.findall(r'^#define (SERVABLE|VERSION|MODEL|MODEL_VERSION) (.+)$', text, re.M))
+    names = dict(re.findall(r'^#define (SERVABLE|VERSION|MODEL|MODEL_VERSION|REPOSITORY) (.+)$', text, re.M))
     rows = set()
     for methods, words in re.findall(r"^\t\{ (METHOD_[A-Z_ |]+), ([^,]+), ROUTE_", text, re.M):
         path = "".join(re.findall(r'"([^"]*)"', re.sub(
-            r"\b(MODEL_VERSION|MODEL|VERSION|SERVABLE)\b", lambda match: expand(match.group(1), names), words)))
+            r"\b(MODEL_VERSION|MODEL|VERSION|SERVABLE|REPOSITORY)\b", lambda match: expand(match.group(1), names), words)))
         rows |= {(method.removeprefix("METHOD_"), path.replace("...}", "}")) for method in methods.split(" | ")}
     return rows
 
 
 def expand(name, names):
-    return re.sub(r"\b(MODEL_VERSION|MODEL|VERSION|SERVABLE)\b", lambda match: expand(match.group(1), names), names[name])
+    return re.sub(r"\b(MODEL_VERSION|MODEL|VERSION|SERVABLE|REPOSITORY)\b", lambda match: expand(match.group(1), names), names[name])
 
 
 def documented():
@@ -197,7 +197,8 @@ def test_every_route_answers_as_documented(send, identity_onnx):
             assert send("POST", f"/v2/{kind}sharedmemory{at}/unregister").json() == {}
         assert send("POST", f"/v2/{kind}sharedmemory/region/r/register", {"key": "/r", "offset": 0, "byte_size": 4}).status == 501
     for what, state in (("load", "READY"), ("unload", "UNAVAILABLE")):
-        assert send("POST", f"/v2/repository/models/admin/identity/{what}").json()["state"] == state
+        for at in ("", "/versions/1"):
+            assert send("POST", f"/v2/repository/models/admin/identity{at}/{what}").json()["state"] == state
     assert send("GET", SERVABLE + "/versions").status == send("GET", SERVABLE + "/access").status == 200
     assert send("PUT", SERVABLE + "/access", {"visible_to": ["public"], "run_by": ["signed-in"]}).status == 200
     assert send("PUT", SERVABLE + "/aliases/stable", {"version": 1}).status == 204

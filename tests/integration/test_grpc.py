@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2 as messages, service_pb2_grpc as servi
 from tritonclient.utils import InferenceServerException, serialize_byte_tensor
 
 import perf_analyzer
-from support import ROOT, document
+from support import HubProcess, ROOT, document, wait_for
 
 NAME = "admin/double"
 CODE = '''
@@ -182,6 +182,48 @@ def test_loading_needs_the_right_to_manage(client, headers):
     _, one = tensor([[1, 2, 3, 4]])
     client.unload_model(NAME, headers=headers)
     client.infer(NAME, [one])
+
+
+def test_loading_a_version_that_is_not_the_newest(tmp_path, identity_onnx, double_onnx):
+    hub = HubProcess(tmp_path / "hub")
+    for model in (identity_onnx, double_onnx):
+        assert hub.publish(document("versioned"), model)["status"] == "succeeded"
+    workers = lambda: hub.get("/api/v1/hub").json()["workers"]
+
+    def over_rest(kind, version):
+        reply = hub.post(f"/v2/repository/models/admin/versioned/versions/{version}/{kind}")
+        assert reply.status_code == 200, reply.text
+        assert reply.json() == {"name": "admin/versioned", "version": version, "state": "READY" if kind == "load" else "UNAVAILABLE"}
+
+    with grpc.insecure_channel(hub.grpc) as channel:
+        calls = services.GRPCInferenceServiceStub(channel)
+
+        def over_grpc(kind, version=None, **choice):
+            request = getattr(messages, f"RepositoryModel{kind.title()}Request")(model_name="admin/versioned")
+            request.parameters["version"].CopyFrom(messages.ModelRepositoryParameter(**choice or {"string_param": version}))
+            getattr(calls, f"RepositoryModel{kind.title()}")(request, timeout=30, metadata=[("authorization", f"Bearer {hub.token}")])
+
+        for ask in (over_rest, over_grpc):
+            for version in ("1", "2"):
+                ask("unload", version)
+            wait_for(lambda: workers() == 0, what="the end of all workers")
+            ask("load", "1")
+            assert workers() == 1
+            ask("load", "2")
+            assert workers() == 2
+            ask("unload", "1")
+            wait_for(lambda: workers() == 1, what="the end of one worker")
+            ask("load", "2")
+            assert workers() == 1  # it was the other one's
+        for kind in ("load", "unload"):
+            for choice, code in (({"string_param": "9"}, grpc.StatusCode.NOT_FOUND), ({"int64_param": 1}, grpc.StatusCode.INVALID_ARGUMENT)):
+                with pytest.raises(grpc.RpcError) as refused:
+                    over_grpc(kind, **choice)
+                assert refused.value.code() == code, refused.value
+            assert hub.post(f"/v2/repository/models/admin/versioned/versions/9/{kind}").status_code == 404
+            reply = hub.post(f"/v2/repository/models/admin/versioned/{kind}", json={"parameters": {"version": "1"}})
+            assert reply.status_code == 400 and "the path says it" in reply.json()["error"]
+    assert hub.stop() == 0
 
 
 def test_shared_memory_says_what_to_use_instead(client):
