@@ -123,8 +123,8 @@ static enum err_code read_part(struct connection *connection, sqlite3_stmt *stmt
 	return ERR_OK;
 }
 
-static enum err_code read_row(struct connection *connection, sqlite3_stmt *stmt, enum run_task_part part, struct run_task_row *ret,
-			      struct err *err)
+static enum err_code read_row(struct connection *connection, sqlite3_stmt *stmt, enum run_task_part part,
+			      struct run_task_row *ret, struct err *err)
 {
 	enum err_code code = ERR_OK;
 	struct run_task_row row = {
