@@ -33,7 +33,8 @@ static enum err_code unknown(const struct method *method, const char *name, stru
 	err_set(err, ERR_INVALID_ARGUMENT, "method '" STR_FMT "' has no parameter '%.64s'; those of its description are: %s",
 		STR_ARG(method->name), name, names.len && !names.overflowed ? names.data : "none");
 	buf_done(&names);
-	return err_advise(err, "correct the name in the query, or send a JSON body, whose \"parameters\" reach the servable as they are");
+	return err_advise(err, "correct the name in the query, or send a JSON body, whose \"parameters\" reach the servable as they "
+			       "are");
 }
 
 /* What a text means where the default is `usual`. NULL: it is none such. */
