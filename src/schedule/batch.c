@@ -322,7 +322,8 @@ static bool is_plain(const struct tensor *tensor)
 	return dtype_size(tensor->dtype) && tensor->dtype != DTYPE_BOOL;
 }
 
-static void take_whole(struct run *run, const struct tensor *whole, size_t count, int64_t limit, const struct batch_lender *lender)
+static void take_whole(struct run *run, const struct tensor *whole, size_t count, int64_t limit,
+		       const struct batch_lender *lender)
 {
 	int64_t left = limit;
 	struct tensor *outputs = take_descriptors(run, count);

@@ -62,7 +62,8 @@ void agent_print_man(void)
 	roff_put("Runs are never tied to a site: what it had when it goes is run again elsewhere, and what it has while the "
 		 "connection is broken goes on and is delivered when it is back.\n");
 	printf(".SH OPTIONS\n");
-	put_item("--config NAME.site", "What `dlhub site add NAME` has written: the hub's address and keys. It holds a secret; keep it as you "
+	put_item("--config NAME.site",
+		 "What `dlhub site add NAME` has written: the hub's address and keys. It holds a secret; keep it as you "
 				       "keep a password.");
 	put_item("--data DIR", "Where artifacts and Python environments are kept; NAME.data beside the file without it.");
 	put_item("--help", "What it is and takes, in short.");
