@@ -13,7 +13,8 @@ struct executor;
 struct worker {
 	struct executor *executor;
 	bool lost;	   /* at on_gone: the way to it is gone, so that no run is to blame */
-	bool struck;	   /* at on_gone: it was killed from outside, so that a lone run need not be to blame */
+	bool struck;	   /* at on_gone: it was killed from outside, so that a lone run need not be to blame; or it never came
+			    * so far as to load, so that the engine is not */
 	bool retired;	   /* set before stop(): its version is not wanted any more, nor what is kept for further workers of it */
 	bool away;	   /* out of reach for now: it takes nothing new, and what it holds is awaited */
 	int64_t window_ns; /* how much work may be on its way to it: 0: CREDIT_WINDOW_NS; more where the way is long */

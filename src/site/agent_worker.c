@@ -148,7 +148,7 @@ static void on_prepared(void *context, const char *directory, const char *enviro
 	struct agent *agent = worker->agent;
 	struct err why = ERR_INIT;
 	if (err->code != ERR_OK) {
-		worker_gone(worker, err, false, NULL, 0);
+		worker_gone(worker, err, true, NULL, 0); /* it says nothing of what was to be loaded */
 		return;
 	}
 	json_object_set_new(worker->start.load, "directory", json_string(directory));
@@ -167,7 +167,7 @@ static void on_prepared(void *context, const char *directory, const char *enviro
 	struct worker_events events = local_events;
 	events.context = worker;
 	if (agent->options.local->ops->start(agent->options.local, &spec, &events, &worker->local, &why) != ERR_OK)
-		worker_gone(worker, &why, false, NULL, 0);
+		worker_gone(worker, &why, true, NULL, 0);
 	err_done(&why);
 }
 
@@ -197,7 +197,7 @@ static enum err_code on_start(struct agent *agent, const struct site_header *hea
 	else if (signature_parse(json_object_get(start.load, "servable"), &signature, &why) == ERR_OK)
 		worker->servable = servable_of_signature(signature);
 	if (why.code != ERR_OK)
-		worker_gone(worker, &why, false, NULL, 0);
+		worker_gone(worker, &why, true, NULL, 0);
 	else
 		store_prepare(agent->store, worker->id, &worker->start, on_prepared, worker);
 	err_done(&why);
@@ -278,7 +278,7 @@ static void on_stop(struct agent *agent, struct agent_worker *worker, bool now)
 	}
 	store_forget(agent->store, worker->id);
 	err_set(&why, ERR_UNAVAILABLE, "was stopped");
-	worker_gone(worker, &why, false, NULL, 0);
+	worker_gone(worker, &why, true, NULL, 0);
 	err_done(&why);
 }
 
