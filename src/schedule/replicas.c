@@ -64,6 +64,11 @@ struct replicas *replicas_of(struct scheduler *scheduler, struct servable *serva
 	if (servable->replicas)
 		return servable->replicas;
 	struct replicas *set = cache_get(scheduler->sets, str_of(servable->key));
+	/* Where another engine serves, what is tried gets workers of its own: it is to be this engine that is tried. */
+	_cleanup_free_ char *key =
+		set && set->fallback && !servable->number ? xasprintf("%s trial", servable->key) : xstrdup(servable->key);
+	if (set)
+		set = cache_get(scheduler->sets, str_of(key));
 	if (!set) {
 		/* The version is to be run in another way (engine, threads) than before: who ran it so ends, once idle,
 		 * unless it is run so again. */
@@ -71,7 +76,7 @@ struct replicas *replicas_of(struct scheduler *scheduler, struct servable *serva
 		cache_remove_if(scheduler->sets, retire_sibling, &sibling); /* removes none */
 		set = NEW(struct replicas);
 		set->scheduler = scheduler;
-		set->key = xstrdup(servable->key);
+		set->key = xstrdup(key);
 		set->queue = queue_create();
 		set->soonest_ns = INT64_MAX;
 		cache_put(scheduler->sets, str_of(set->key), set);

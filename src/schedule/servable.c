@@ -143,8 +143,7 @@ enum err_code servable_create(const struct version_row *row, const char *data, c
 	s->engine = xstrdup(json_path_string(in_force, "engine") ?: "python");
 	s->pinned = pin && strcmp(pin, s->engine) == 0;
 	s->platform = xasprintf("dlhub_%s", s->engine);
-	s->key = xasprintf("%s@%s %s %lld%s", s->full_name, s->digest, s->engine, (long long)s->options.threads,
-			   s->number ? "" : " trial");
+	s->key = xasprintf("%s@%s %s %lld", s->full_name, s->digest, s->engine, (long long)s->options.threads);
 	s->spec = make_spec(row, data, settings, servable, in_force, s);
 	find_fallbacks(s, row, data, settings, servable, serving, wishes);
 	*ret = s;

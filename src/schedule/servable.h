@@ -26,7 +26,7 @@ struct servable {
 	int64_t number; /* 0 before it is published */
 	char number_text[24];
 	char digest[SHA256_HEX + 1];
-	char *key; /* "OWNER/NAME@DIGEST ENGINE THREADS": rows alike in it share their workers; one that is only tried has its own */
+	char *key; /* "OWNER/NAME@DIGEST ENGINE THREADS": rows alike in it share their workers */
 	char *engine; /* in force */
 	bool pinned;  /* its owner wants this one and no other */
 	struct access_list access;
