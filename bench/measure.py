@@ -44,19 +44,25 @@ def command_of(pid: int) -> str:
 
 
 def cpu_s(pids: list[int]) -> float:
-    """User and system time that the processes have used, the children that they waited for not counted."""
+    """User and system time that the processes have used, the children that they waited for and who has ended not counted."""
     total = 0.0
     for pid in pids:
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        try:
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
         total += (int(fields[11]) + int(fields[12])) * TICK_S
     return total
 
 
 def pin(pids: list[int], cpus: set[int]) -> None:
-    """Every thread of the processes onto these CPUs."""
+    """Every thread of the processes, of those that are left, onto these CPUs."""
     for pid in pids:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            os.sched_setaffinity(int(thread), cpus)
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                os.sched_setaffinity(int(thread), cpus)
+        except OSError:
+            continue
 
 
 def resident_mb(pid: int) -> float:

@@ -1,3 +1,4 @@
+#include "worker/native_affinity.h"
 #include "worker/native_model.h"
 
 #include "base/alloc.h"
@@ -7,7 +8,6 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <sched.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -188,21 +188,13 @@ static void native_say(json_t *ready)
 	json_object_set_new(ready, "engine", json_string("openvino"));
 }
 
-/* TBB makes as many threads as there are processors when something first asks it for work, which reading a SavedModel does. To
- * a process that may use one processor it gives none; workers of one thread miss nothing. */
+/* TBB makes its threads when something first asks it for work, which reading a SavedModel does; workers of one thread, which
+ * are forked from here, miss nothing. */
 static enum err_code native_open_alone(struct native *native, const json_t *load, struct err *err)
 {
-	cpu_set_t all, one;
-	bool narrow = sched_getaffinity(0, sizeof(all), &all) == 0;
-
-	CPU_ZERO(&one);
-	for (int cpu = 0; narrow && CPU_COUNT(&one) == 0; cpu++)
-		if (CPU_ISSET(cpu, &all))
-			CPU_SET(cpu, &one);
-	narrow = narrow && sched_setaffinity(0, sizeof(one), &one) == 0;
+	native_affinity_tell_one(true);
 	enum err_code code = native_open(native, load, err);
-	if (narrow && sched_setaffinity(0, sizeof(all), &all) != 0 && code == ERR_OK)
-		code = err_errno(err, errno, "taking back all processors");
+	native_affinity_tell_one(false);
 	return code;
 }
 

@@ -392,3 +392,32 @@ def test_a_late_answer_is_dropped(lying_hub):
         assert {reply.result().status_code for reply in late} <= {200, 504}
     lives.update(ask(lying_hub, "act", "x").json()[0] for _ in range(3))
     assert len(lives) == 1  # it was heard, forgiven, and goes on
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor")
+def test_native_workers_may_run_on_every_processor(start_hub):
+    """OpenVINO binds threads at each inference to the processors that it saw when the model was read."""
+    import onnx
+    from onnx import TensorProto, helper
+    value = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "identity", [value("x")], [value("y")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    hub = start_hub()
+    task = hub.publish(document("one", serving={"replicas": {"min": 3, "max": 3}}), model.SerializeToString())
+    assert task["status"] == "succeeded", task
+    wait_for(lambda: hub.post("/api/v1/servables/admin/one/run", json={"data": [1]}).status_code == 200 and
+             hub.log_text().count("worker ready") >= 4, what="three workers, and that of the publish")
+    workers = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and belongs_to(hub, pid)]
+    bound = {thread: os.sched_getaffinity(int(thread)) for pid in workers for thread in os.listdir(f"/proc/{pid}/task")}
+    assert len(bound) > 3 and set(map(frozenset, bound.values())) == {frozenset(os.sched_getaffinity(0))}, bound
+
+
+def belongs_to(hub, pid):
+    """A native worker of the hub's."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            command = file.read()
+    except OSError:
+        return False
+    return command.split(b"\0")[0].endswith(b"dlhub-worker-native") and bytes(hub.data) in command
