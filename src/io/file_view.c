@@ -25,15 +25,22 @@ static enum err_code map(const char *path, int fd, size_t size, uint8_t **ret, s
 
 enum err_code file_view_open(const char *path, size_t size, const struct digest *digest, struct file_view **ret, struct err *err)
 {
-	uint8_t *data = NULL;
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "%s is not there", path) : err_errno(err, errno, "%s", path);
-	enum err_code code = map(path, fd, size, &data, err);
+	return file_view_take(fd, path, size, digest, ret, err);
+}
+
+enum err_code file_view_take(int fd, const char *what, size_t size, const struct digest *digest, struct file_view **ret,
+			     struct err *err)
+{
+	_cleanup_close_ int taken = fd;
+	uint8_t *data = NULL;
+	enum err_code code = map(what, taken, size, &data, err);
 	if (code != ERR_OK)
 		return code;
 	struct file_view *view = NEW(struct file_view);
-	*view = (struct file_view){ .refs = 1, .fd = TAKE_FD(fd), .digest = *digest, .data = data, .size = size };
+	*view = (struct file_view){ .refs = 1, .fd = TAKE_FD(taken), .digest = *digest, .data = data, .size = size };
 	*ret = view;
 	return ERR_OK;
 }

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "schedule/servable.h"
+#include "wire/frame.h"
 
 struct run_hold {
 	struct run_hold *next;
@@ -39,6 +40,14 @@ void run_push_layer(struct run *run, struct run_layer *layer)
 {
 	layer->below = run->layer;
 	run->layer = layer;
+}
+
+struct file_view *run_input_file(const struct run *run, const struct tensor *input)
+{
+	if (!run->files || input->len <= FRAME_INLINE_MAX || (!dtype_size(input->dtype) && input->dtype != DTYPE_FILE))
+		return NULL;
+	struct file_view *file = file_view_find(run->files, input->data, input->len);
+	return file && (size_t)(input->data - file->data) % FRAME_DATA_ALIGN == 0 ? file : NULL;
 }
 
 void run_complete(struct run *run)

@@ -98,6 +98,8 @@ struct run_layer {
 struct run *run_create(size_t ceiling_bytes);
 void run_destroy(struct run *run);
 void run_push_layer(struct run *run, struct run_layer *layer);
+/* The file that a worker can read this input from by itself; NULL: its bytes have to be brought. Borrowed. */
+struct file_view *run_input_file(const struct run *run, const struct tensor *input);
 /* The run has ended: tells its newest layer, or with none left its on_done, after which the run may be gone. on_done and
  * context can be changed until then. */
 void run_complete(struct run *run);

@@ -13,8 +13,14 @@ struct held_run {
 	struct agent_worker *worker;
 	uint64_t id;
 	struct run *run;
-	struct batch *batch; /* NULL: it has ended, the outcome is in the run */
-	void *body;	     /* the note that its inputs lie in, where that was long */
+	struct batch *batch; /* while its worker has it */
+	bool ended;	     /* the outcome is in the run */
+	const uint8_t *note; /* RUN's body, of `body` or of the run's arena; NULL: only files of it have come so far */
+	size_t note_len;
+	int64_t came_ns;     /* when RUN did */
+	void *body;	     /* the note, where that was long */
+	struct held_input *inputs; /* agent_input.c */
+	size_t inputs_missing;	   /* that are not here yet */
 };
 
 struct agent_worker {
@@ -51,6 +57,17 @@ void agent_look_whether_drained(struct agent *agent);
 /* --- agent_worker.c --- */
 must_check enum err_code agent_on_note(struct agent *agent, const struct site_header *header, const uint8_t *body,
 				       struct err *err);
+/* RUN and all its inputs are here. */
+void agent_begin_run(struct held_run *held);
+
+/* --- agent_input.c --- */
+/* INPUT, before the RUN: begins to bring it. */
+must_check enum err_code agent_on_input(struct held_run *held, const struct site_input *file, struct err *err);
+void agent_forget_inputs(struct held_run *held);
+/* frame_slab_fn over the files of a held run. */
+bool agent_get_file(void *context, uint32_t number, uint8_t **ret_data, size_t *ret_size);
+
+/* --- agent_worker.c --- */
 /* [{"id", "runs"}] for HELLO. Returned owned. */
 json_t *agent_held(const struct agent *agent);
 /* Says again what the hub may have missed: workers that are ready or gone, outcomes. */

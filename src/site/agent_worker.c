@@ -25,6 +25,7 @@ static void run_forget(struct held_run *held)
 		worker->last = at;
 	if (worker->agent->link)
 		(void)link_take_back(worker->agent->link, SITE_RESULT, worker->id, held->id);
+	agent_forget_inputs(held);
 	batch_destroy(held->batch);
 	run_destroy(held->run);
 	free(held->body);
@@ -112,6 +113,7 @@ static void on_batch_done(void *context, struct worker *local, struct batch *bat
 	if (batch->err.code != ERR_OK)
 		err_move(&held->run->err, &batch->err);
 	held->batch = NULL;
+	held->ended = true;
 	batch_destroy(batch);
 	tell_outcome(held);
 }
@@ -126,6 +128,16 @@ static void on_progress(void *context, struct worker *local, struct batch *batch
 		agent_note(worker->agent, SITE_PROGRESS, worker->id, held->id, text);
 }
 
+/* Forgets runs that were not given to the worker; with `parts` only those whose RUN has not come. */
+static void drop_waiting(struct agent_worker *worker, bool parts)
+{
+	for (struct held_run *held = worker->runs, *next; held; held = next) {
+		next = held->next;
+		if (!held->batch && !held->ended && !(parts && held->note))
+			run_forget(held);
+	}
+}
+
 static void on_gone(void *context, struct worker *local, struct batch **batches, size_t count, const struct err *why)
 {
 	struct agent_worker *worker = context;
@@ -135,6 +147,7 @@ static void on_gone(void *context, struct worker *local, struct batch **batches,
 		ids[i] = held->id;
 		run_forget(held);
 	}
+	drop_waiting(worker, false); /* the hub, which is not told of them, gives them to others */
 	worker_gone(worker, why, local->struck, ids, count);
 }
 
@@ -204,22 +217,13 @@ static enum err_code on_start(struct agent *agent, const struct site_header *hea
 	return ERR_OK;
 }
 
-/* Its inputs stay in the note's body, which the run keeps. */
-static enum err_code read_run(struct held_run *held, const uint8_t *body, size_t len, struct err *err)
+/* Inputs that lie in the note stay there. */
+static enum err_code read_run(struct held_run *held, struct err *err)
 {
-	struct agent *agent = held->worker->agent;
 	struct run *run = held->run;
 	struct frame_header frame;
 	struct run_frame request;
-	held->body = link_keep(agent->link);
-	if (!held->body) {
-		uint8_t *copy = arena_try(&run->arena, len);
-		if (!copy)
-			return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for a run of %zu bytes", len);
-		memcpy(copy, body, len);
-		body = copy;
-	}
-	enum err_code code = site_decode_run(body, len, &run->arena, &frame, &request, err);
+	enum err_code code = site_decode_run(held->note, held->note_len, &run->arena, agent_get_file, held, &frame, &request, err);
 	if (code != ERR_OK)
 		return code;
 	run->method = signature_method(run->servable->signature, request.method);
@@ -230,37 +234,76 @@ static enum err_code read_run(struct held_run *held, const uint8_t *body, size_t
 					     .input_count = request.count,
 					     .parameters = request.parameters,
 					     .debug = frame.flags & FRAME_WANTS_OUTPUT };
-	int64_t left = (int64_t)MIN(frame.deadline_ns, (uint64_t)INT64_MAX / 2);
-	run->deadline_ns = loop_now_ns(agent->options.loop) + left;
+	run->deadline_ns = held->came_ns + (int64_t)MIN(frame.deadline_ns, (uint64_t)INT64_MAX / 2);
 	return ERR_OK;
 }
 
-static enum err_code on_run(struct agent *agent, const struct site_header *header, const uint8_t *body, struct err *err)
+void agent_begin_run(struct held_run *held)
 {
-	struct agent_worker *worker = worker_find(agent, header->worker);
-	if (!worker || worker->gone)
-		return ERR_OK; /* GONE, which does not name it, gives it back */
-	if (!worker->ready || run_find(worker, header->id))
-		return err_set(err, ERR_INVALID_ARGUMENT, "broke the protocol: a run for a worker that is not ready, or twice");
+	struct worker *local = held->worker->local;
+	struct run *run = held->run;
+	if (run->err.code == ERR_OK && read_run(held, &run->err) == ERR_OK) {
+		held->batch = batch_create(run, 0);
+		if (local->executor->ops->send(local, held->batch, &run->err) == ERR_OK) {
+			held->batch->worker = local;
+			return;
+		}
+		batch_destroy(TAKE(held->batch));
+	}
+	held->ended = true;
+	tell_outcome(held);
+}
+
+static struct held_run *hold_run(struct agent_worker *worker, uint64_t id)
+{
+	struct agent *agent = worker->agent;
 	struct held_run *held = NEW(struct held_run);
 	held->worker = worker;
-	held->id = header->id;
+	held->id = id;
 	int64_t output_bytes = settings_int(agent->options.settings, SETTING_LIMITS_OUTPUT_BYTES);
 	held->run = run_create((size_t)(2 * agent->body_bytes + output_bytes) + 2ul * FRAME_LENGTH_MAX);
 	held->run->context = held;
 	held->run->servable = servable_ref(worker->servable);
 	*worker->last = held;
 	worker->last = &held->next;
-	struct run *run = held->run;
-	if (read_run(held, body, header->length, &run->err) == ERR_OK) {
-		held->batch = batch_create(run, 0);
-		if (worker->local->executor->ops->send(worker->local, held->batch, &run->err) == ERR_OK) {
-			held->batch->worker = worker->local;
-			return ERR_OK;
-		}
-		batch_destroy(TAKE(held->batch));
+	return held;
+}
+
+static enum err_code keep_note(struct held_run *held, const uint8_t *body, size_t len, struct err *err)
+{
+	held->body = link_keep(held->worker->agent->link);
+	held->note = body;
+	held->note_len = len;
+	if (held->body)
+		return ERR_OK;
+	uint8_t *copy = arena_try(&held->run->arena, len);
+	if (!copy)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for a run of %zu bytes", len);
+	memcpy(copy, body, len);
+	held->note = copy;
+	return ERR_OK;
+}
+
+/* INPUT and RUN. */
+static enum err_code on_run(struct agent *agent, const struct site_header *header, const uint8_t *body, struct err *err)
+{
+	struct agent_worker *worker = worker_find(agent, header->worker);
+	if (!worker || worker->gone)
+		return ERR_OK; /* GONE, which does not name it, gives it back */
+	struct held_run *held = run_find(worker, header->id);
+	if (!worker->ready || (held && held->note))
+		return err_set(err, ERR_INVALID_ARGUMENT, "broke the protocol: a run for a worker that is not ready, or twice");
+	if (!held)
+		held = hold_run(worker, header->id);
+	if (header->type == SITE_INPUT) {
+		struct site_input input;
+		memcpy(&input, body, sizeof(input));
+		return agent_on_input(held, &input, err);
 	}
-	tell_outcome(held);
+	held->came_ns = loop_now_ns(agent->options.loop);
+	(void)!keep_note(held, body, header->length, &held->run->err);
+	if (!held->inputs_missing)
+		agent_begin_run(held);
 	return ERR_OK;
 }
 
@@ -287,7 +330,7 @@ static void on_ack(struct agent_worker *worker, uint64_t id)
 	struct held_run *held = id ? run_find(worker, id) : NULL;
 	if (!id && worker->gone)
 		worker_forget(worker);
-	else if (held && !held->batch)
+	else if (held && held->ended)
 		run_forget(held);
 }
 
@@ -296,6 +339,13 @@ static void on_cancel(struct agent_worker *worker, uint64_t id)
 	struct held_run *held = run_find(worker, id);
 	if (held && held->batch && worker->local)
 		worker->local->executor->ops->cancel(worker->local, held->batch);
+	if (!held || held->batch || held->ended)
+		return;
+	agent_forget_inputs(held); /* it waits for them */
+	held->ended = true;
+	err_done(&held->run->err);
+	err_set(&held->run->err, ERR_CANCELLED, "nobody waits for it any more");
+	tell_outcome(held);
 }
 
 static void on_piece(struct agent *agent, const struct site_header *header, const uint8_t *body)
@@ -313,6 +363,7 @@ enum err_code agent_on_note(struct agent *agent, const struct site_header *heade
 	switch (header->type) {
 	case SITE_START:
 		return on_start(agent, header, (struct str){ (const char *)body, header->length }, err);
+	case SITE_INPUT:
 	case SITE_RUN:
 		return on_run(agent, header, body, err);
 	case SITE_STOP:
@@ -344,7 +395,8 @@ json_t *agent_held(const struct agent *agent)
 	for (const struct agent_worker *worker = agent->workers; worker; worker = worker->next) {
 		json_t *runs = json_array();
 		for (const struct held_run *held = worker->runs; held; held = held->next)
-			json_array_append_new(runs, json_integer((json_int_t)held->id));
+			if (held->note)
+				json_array_append_new(runs, json_integer((json_int_t)held->id));
 		json_array_append_new(list, json_pack("{s:I, s:o}", "id", (json_int_t)worker->id, "runs", runs));
 	}
 	return list;
@@ -353,10 +405,11 @@ json_t *agent_held(const struct agent *agent)
 void agent_tell_again(struct agent *agent)
 {
 	for (struct agent_worker *worker = agent->workers; worker; worker = worker->next) {
+		drop_waiting(worker, true); /* the hub says them anew */
 		if (worker->ready)
 			agent_note(agent, SITE_READY, worker->id, 0, worker->ready);
 		for (struct held_run *held = worker->runs; held; held = held->next)
-			if (!held->batch)
+			if (held->ended)
 				tell_outcome(held);
 		if (worker->gone)
 			agent_note(agent, SITE_GONE, worker->id, 0, worker->gone);

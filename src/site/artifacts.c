@@ -21,6 +21,7 @@ struct artifacts {
 struct read_job {
 	struct artifacts *artifacts;
 	char version[SHA256_HEX + 1];
+	struct file_view *file; /* of an input; shared (ref) */
 	struct site_piece piece;
 	uint64_t offset;
 	uint8_t *data;
@@ -125,10 +126,19 @@ static enum err_code read_piece(struct read_job *job, struct err *err)
 	return read_at(fd, job->offset, job->data, SITE_FETCH_BYTES, &job->len, err);
 }
 
+static enum err_code read_input(struct read_job *job, struct err *err)
+{
+	job->piece.total = job->file->size;
+	if (job->offset > job->piece.total)
+		return err_set(err, ERR_OUT_OF_RANGE, "an input ends before byte %llu", (unsigned long long)job->offset);
+	job->data = xmalloc(SITE_FETCH_BYTES);
+	return read_at(job->file->fd, job->offset, job->data, SITE_FETCH_BYTES, &job->len, err);
+}
+
 static void work(void *context)
 {
 	struct read_job *job = context;
-	(void)!read_piece(job, &job->err);
+	(void)!(job->file ? read_input(job, &job->err) : read_piece(job, &job->err));
 }
 
 static void work_done(void *context)
@@ -136,6 +146,7 @@ static void work_done(void *context)
 	struct read_job *job = context;
 	job->done(job->context, &job->piece, job->offset, job->data, job->len, &job->err);
 	err_done(&job->err);
+	file_view_unref(job->file);
 	free(job->data);
 	free(job);
 }
@@ -152,6 +163,19 @@ bool artifacts_read(struct artifacts *artifacts, const char *version, const uint
 	job->context = context;
 	if (pool_submit(artifacts->loop, LANE_DISK, work, work_done, job))
 		return true;
+	free(job);
+	return false;
+}
+
+bool artifacts_read_input(struct artifacts *artifacts, struct file_view *file, uint64_t offset, artifacts_fn done, void *context)
+{
+	struct read_job *job = NEW(struct read_job);
+	*job = (struct read_job){ .artifacts = artifacts, .offset = offset, .done = done, .context = context };
+	job->file = file_view_ref(file);
+	memcpy(job->piece.digest, file->digest.bytes, sizeof(job->piece.digest));
+	if (pool_submit(artifacts->loop, LANE_DISK, work, work_done, job))
+		return true;
+	file_view_unref(file);
 	free(job);
 	return false;
 }

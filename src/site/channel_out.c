@@ -122,12 +122,9 @@ static enum err_code places_create(struct batch *batch, size_t count, struct pla
 static struct file_view *file_of(const struct channel *channel, const struct batch *batch, const struct tensor *input,
 				 size_t file_count)
 {
-	struct run *run = batch->parts[0].run;
-	if (!run->files || batch->count > 1 || channel->file_count + file_count >= FILES_MAX ||
-	    (!dtype_size(input->dtype) && input->dtype != DTYPE_FILE))
+	if (batch->count > 1 || channel->file_count + file_count >= FILES_MAX)
 		return NULL;
-	struct file_view *file = file_view_find(run->files, input->data, input->len);
-	return file && (size_t)(input->data - file->data) % FRAME_DATA_ALIGN == 0 ? file : NULL;
+	return run_input_file(batch->parts[0].run, input);
 }
 
 /* Puts what is too large for a frame into slabs, but for what is in files. */

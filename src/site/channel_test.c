@@ -555,7 +555,8 @@ static void test_what_is_no_frame(void **state)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 TEST_MAIN(TEST(test_load), TEST(test_a_load_that_fails), TEST(test_a_batch_is_one_run),
 	  TEST(test_what_is_large_goes_through_shared_memory),
-	  TEST(test_large_outputs_stay_with_the_worker_until_their_run_ends), TEST(test_errors_of_one_run_are_its_own), TEST(test_progress),
+	  TEST(test_large_outputs_stay_with_the_worker_until_their_run_ends),
+	  TEST(test_errors_of_one_run_are_its_own), TEST(test_progress),
 	  TEST(test_what_lies_in_a_file_is_given_as_a_file), TEST(test_what_lies_askew_in_a_file_is_brought),
 	  TEST(test_cancelled_is_answered_all_the_same), TEST(test_an_id_is_good_once), TEST(test_what_it_held_when_it_ended),
 	  TEST(test_what_is_no_frame))

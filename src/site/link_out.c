@@ -88,7 +88,7 @@ enum err_code link_send_run(struct link *link, const struct site_header *header,
 	struct buf head;
 	size_t count, start = link->out.len, inline_bytes = 0;
 	for (size_t i = 0; i < run->count; i++)
-		inline_bytes += MIN(run->tensors[i].len, SITE_NOTE_BYTES + 1u);
+		inline_bytes += run_frame_in_file(run, i) ? 0 : MIN(run->tensors[i].len, SITE_NOTE_BYTES + 1u);
 	if (inline_bytes <= SITE_NOTE_BYTES) {
 		enum err_code code = site_encode_run(&link->out, header, frame, run, large, &count, err);
 		if (code != ERR_OK)

@@ -75,7 +75,7 @@ static enum err_code on_note(void *context, const struct site_header *header, co
 	if (header->type == SITE_RUN && end->keep) {
 		end->kept = link_keep(end->link);
 		assert_non_null(end->kept);
-		assert_int_equal(site_decode_run(body, header->length, &end->arena, &frame, &end->run, NULL), ERR_OK);
+		assert_int_equal(site_decode_run(body, header->length, &end->arena, NULL, NULL, &frame, &end->run, NULL), ERR_OK);
 	}
 	return ERR_OK;
 }

@@ -190,6 +190,35 @@ static void fill_input(void *context, size_t input, uint8_t *to)
 	batch_copy(context, input, to);
 }
 
+/* Tells of the files that inputs of the run lie in, which the site brings itself where it has not got them. Memory of its arena. */
+static enum err_code send_files(struct remote_worker *worker, struct batch *batch, struct run_frame *frame, struct err *err)
+{
+	struct remote *remote = worker->remote;
+	struct run *run = batch->parts[0].run;
+	uint32_t *files = arena_try(&run->arena, frame->count * sizeof(*files));
+	uint64_t *offsets = arena_try(&run->arena, frame->count * sizeof(*offsets));
+	if (!files || !offsets)
+		return err_set(err, ERR_RESOURCE_EXHAUSTED, "no memory for %zu inputs", frame->count);
+	for (size_t i = 0; i < frame->count; i++) {
+		const struct tensor *input = &frame->tensors[i];
+		struct file_view *file = run_input_file(run, input);
+		files[i] = file ? FRAME_FILE_FIRST + (uint32_t)i : FRAME_INLINE;
+		offsets[i] = file ? (uint64_t)(input->data - file->data) : 0;
+		if (!file)
+			continue;
+		struct site_header header = { .length = sizeof(struct site_input), .id = batch->id, .worker = worker->id,
+					      .type = SITE_INPUT };
+		struct site_input body = { .bytes = file->size, .number = files[i] };
+		memcpy(body.digest, file->digest.bytes, sizeof(body.digest));
+		enum err_code code = link_send(remote->link, &header, &body, err);
+		if (code != ERR_OK)
+			return code;
+	}
+	frame->files = files;
+	frame->file_offsets = offsets;
+	return ERR_OK;
+}
+
 enum err_code remote_send_batch(struct remote_worker *worker, struct batch *batch, struct err *err)
 {
 	struct remote *remote = worker->remote;
@@ -199,6 +228,8 @@ enum err_code remote_send_batch(struct remote_worker *worker, struct batch *batc
 				 .fill = fill_input,
 				 .context = batch };
 	enum err_code code = batch_inputs(batch, &run.tensors, &run.count, err);
+	if (code == ERR_OK && first->files && batch->count == 1 && remote->version >= SITE_VERSION_INPUTS)
+		code = send_files(worker, batch, &run, err);
 	if (code != ERR_OK)
 		return code;
 	struct frame_header frame = { .type = FRAME_RUN,
@@ -331,6 +362,7 @@ void remote_get_state(const struct remote *remote, struct remote_state *ret)
 				      .leaving = remote->leaving,
 				      .workers = remote->worker_count,
 				      .rtt_ns = remote->link ? link_rtt_ns(remote->link) : 0,
+				      .pulled_bytes = remote->pulled_bytes,
 				      .hardware = remote->hardware };
 	for (size_t i = 0; i < remote->places; i++)
 		ret->runs += remote->workers[i] ? remote->workers[i]->slots.used : 0;

@@ -26,6 +26,7 @@ struct remote_state {
 	bool connected, leaving; /* leaving: takes nothing new */
 	size_t workers, runs; /* runs: batches that they hold */
 	int64_t rtt_ns;
+	uint64_t pulled_bytes; /* of artifacts and inputs that it asked for */
 	struct site_hardware hardware; /* as it said last; cores 0: it never came */
 };
 

@@ -25,6 +25,7 @@ struct remote {
 	struct link *link; /* NULL: not connected */
 	uint32_t peer;
 	uint64_t session; /* counts connections */
+	int64_t version;  /* of the protocol, on this one */
 	char instance[40];
 	bool leaving, broken;
 	struct site_hardware hardware;
@@ -35,6 +36,7 @@ struct remote {
 	uint32_t generation; /* the high bits of the next worker's id */
 	struct fetch *fetches, **last_fetch; /* that wait for their turn on the pool */
 	size_t fetch_count, fetches_at_work;
+	uint64_t pulled_bytes;
 	size_t pins;	     /* work elsewhere that comes back to it */
 	bool dying;
 };

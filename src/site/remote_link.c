@@ -43,7 +43,7 @@ static enum err_code on_result(struct remote_worker *worker, struct slot *slot, 
 	struct frame_header frame;
 	struct run_frame result;
 	arena_init(&scratch, (size_t)most + FRAME_LENGTH_MAX);
-	enum err_code code = site_decode_run(body, len, only ? &only->arena : &scratch, &frame, &result, err);
+	enum err_code code = site_decode_run(body, len, only ? &only->arena : &scratch, NULL, NULL, &frame, &result, err);
 	if (code == ERR_OK && frame.type != FRAME_RESULT)
 		code = err_set(err, ERR_INVALID_ARGUMENT, "a RESULT that is none");
 	if (code == ERR_OK) {
@@ -143,6 +143,7 @@ static void send_piece(const struct fetch *fetch, const struct site_piece *piece
 		log_warning("site %s: an artifact cannot be given: %s", remote->name, err_text(err));
 	struct site_header header = { .length = sizeof(*piece) + (there ? len : 0), .id = fetch->offset, .worker = fetch->worker,
 				      .type = there ? SITE_PIECE : SITE_ABSENT };
+	remote->pulled_bytes += there ? len : 0;
 	if (link_send(remote->link, &header, body, NULL) != ERR_OK)
 		remote->broken = true;
 }
@@ -163,14 +164,34 @@ static void on_piece(void *context, const struct site_piece *piece, uint64_t off
 	remote_unpin(remote);
 }
 
+/* The file of that digest that a run of the worker has named, and was not left by it; NULL: none. Borrowed. */
+static struct file_view *find_input(const struct remote_worker *worker, const uint8_t *digest)
+{
+	const struct slots *slots = &worker->slots;
+	for (uint32_t i = 0; i < slots->count; i++) {
+		const struct run *run = slots->items[i].batch ? slots->items[i].batch->parts[0].run : NULL;
+		for (struct file_view *file = run ? run->files : NULL; file; file = file->next)
+			if (memcmp(file->digest.bytes, digest, SITE_DIGEST_BYTES) == 0)
+				return file;
+	}
+	return NULL;
+}
+
+static bool read_piece(struct remote *remote, const struct remote_worker *worker, struct fetch *fetch)
+{
+	struct artifacts *artifacts = remote->options.artifacts;
+	struct file_view *input = find_input(worker, fetch->digest);
+	return input ? artifacts_read_input(artifacts, input, fetch->offset, on_piece, fetch) :
+		       artifacts_read(artifacts, worker->digest, fetch->digest, fetch->offset, on_piece, fetch);
+}
+
 /* Few at once, so that a site does not fill the pool. Where others have filled it, the next tick tries again. */
 static void fetch_more(struct remote *remote)
 {
 	while (remote->fetches && remote->fetches_at_work < FETCHES_AT_WORK) {
 		struct fetch *fetch = remote->fetches;
 		struct remote_worker *worker = remote_worker_find(remote, fetch->worker);
-		if (worker &&
-		    !artifacts_read(remote->options.artifacts, worker->digest, fetch->digest, fetch->offset, on_piece, fetch))
+		if (worker && !read_piece(remote, worker, fetch))
 			return;
 		remote->fetches = fetch->next;
 		if (!remote->fetches)
@@ -371,6 +392,7 @@ enum err_code remote_arrive(struct remote *remote, uint32_t peer, const struct s
 		.context = remote,
 	};
 	remote->link = link_create(&options);
+	remote->version = welcome.version;
 	remote->peer = peer;
 	remote->session++;
 	remote->lost_ns = 0;

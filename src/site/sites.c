@@ -306,10 +306,10 @@ static json_t *on_list(void *context)
 	return list;
 }
 
-static void collect_family(const struct sites *sites, struct buf *out, const char *name, const char *help,
+static void collect_family(const struct sites *sites, struct buf *out, const char *name, enum metric_type type, const char *help,
 			   double (*value)(const struct remote_state *state))
 {
-	metric_family(out, name, METRIC_GAUGE, help);
+	metric_family(out, name, type, help);
 	for (const struct site *site = sites->list; site; site = site->next) {
 		struct remote_state state;
 		char label[128] = "";
@@ -334,14 +334,22 @@ static double value_round_trip(const struct remote_state *state)
 	return (double)state->rtt_ns / 1e9;
 }
 
+static double value_pulled(const struct remote_state *state)
+{
+	return (double)state->pulled_bytes;
+}
+
 void sites_collect(void *context, struct buf *out)
 {
 	struct sites *sites = context;
 	if (!sites->list)
 		return;
-	collect_family(sites, out, "dlhub_site_up", "Whether the site is connected", value_up);
-	collect_family(sites, out, "dlhub_site_workers", "Workers at the site", value_workers);
-	collect_family(sites, out, "dlhub_site_round_trip_seconds", "Shortest of the last round trips to the site", value_round_trip);
+	collect_family(sites, out, "dlhub_site_up", METRIC_GAUGE, "Whether the site is connected", value_up);
+	collect_family(sites, out, "dlhub_site_workers", METRIC_GAUGE, "Workers at the site", value_workers);
+	collect_family(sites, out, "dlhub_site_round_trip_seconds", METRIC_GAUGE, "Shortest of the last round trips to the site",
+		       value_round_trip);
+	collect_family(sites, out, "dlhub_site_pulled_bytes_total", METRIC_COUNTER,
+		       "Artifacts and named inputs that the site has pulled", value_pulled);
 }
 
 /* --- the executor in front --- */

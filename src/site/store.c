@@ -40,6 +40,7 @@ struct store {
 	struct blob_store *blobs;
 	struct preparation *list; /* in the order in which they came */
 	struct known_versions known;
+	struct inputs *inputs;
 };
 
 static void go_on(struct preparation *p);
@@ -312,8 +313,8 @@ void store_take(struct store *store, uint32_t worker, const struct site_piece *p
 		size_t len)
 {
 	struct preparation *p = find(store, worker);
-	if (p && p->pull)
-		(void)pull_take(p->pull, piece, offset, data, len);
+	if (!p || !p->pull || !pull_take(p->pull, piece, offset, data, len))
+		inputs_take(store->inputs, worker, piece, offset, data, len);
 }
 
 void store_connected(struct store *store)
@@ -321,6 +322,12 @@ void store_connected(struct store *store)
 	for (struct preparation *p = store->list; p; p = p->next)
 		if (p->pull)
 			pull_again(p->pull);
+	inputs_connected(store->inputs);
+}
+
+struct inputs *store_inputs(struct store *store)
+{
+	return store->inputs;
 }
 
 /* --- life --- */
@@ -346,6 +353,12 @@ enum err_code store_open(const struct store_options *options, struct store **ret
 		store_close(store);
 		return code;
 	}
+	store->inputs = inputs_create(&(struct inputs_options){ .loop = options->loop,
+								.blobs = store->blobs,
+								.directory = store->directory,
+								.cache_bytes = settings_int(options->settings, SETTING_SITES_CACHE_BYTES),
+								.fetch = options->fetch,
+								.context = options->context });
 	*ret = store;
 	return ERR_OK;
 }
@@ -359,6 +372,7 @@ void store_close(struct store *store)
 		store->list = p->next;
 		preparation_free(p);
 	}
+	inputs_destroy(store->inputs);
 	blob_store_close(store->blobs);
 	known_versions_done(&store->known);
 	free(store->directory);

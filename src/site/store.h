@@ -9,6 +9,7 @@
 #include "base/settings.h"
 #include "base/hash.h"
 #include "site/documents.h"
+#include "site/inputs.h"
 #include "wire/site_message.h"
 
 struct loop;
@@ -36,5 +37,7 @@ void store_forget(struct store *store, uint32_t worker);
 /* PIECE or (`data` NULL) ABSENT. */
 void store_take(struct store *store, uint32_t worker, const struct site_piece *piece, uint64_t offset, const uint8_t *data,
 		size_t len);
+/* Of runs; borrowed. */
+struct inputs *store_inputs(struct store *store);
 /* The connection is a new one. */
 void store_connected(struct store *store);

@@ -217,6 +217,14 @@ static bool is_linked(void *context, const struct digest *digest)
 	return linked;
 }
 
+void store_drop_inputs(const char *directory, struct blob_store *blobs, int64_t cache_bytes)
+{
+	_cleanup_free_ char *path = xasprintf("%s/blobs", directory);
+	size_t removed;
+	if (fs_tree_bytes(path) > cache_bytes)
+		(void)!blob_sweep(blobs, is_linked, blobs, YOUNG_MS, &removed, NULL); /* the next one tries again */
+}
+
 /* Trees unused for longest go until what is left fits. A worker that has its tree open keeps its files by itself. */
 static void make_room(struct version_check *check)
 {
@@ -224,6 +232,7 @@ static void make_room(struct version_check *check)
 	_cleanup_free_ char *blobs = xasprintf("%s/blobs", check->directory);
 	_cleanup_free_ struct tree *trees = NULL;
 	size_t count = list_trees(versions, &trees), removed;
+	store_drop_inputs(check->directory, check->blobs, check->cache_bytes);
 	for (size_t i = 0; i < count && fs_tree_bytes(blobs) > check->cache_bytes; i++) {
 		if (strcmp(trees[i].name, check->digest) == 0)
 			continue;

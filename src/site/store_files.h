@@ -28,6 +28,9 @@ void version_check_init(struct version_check *check, const char *directory, stru
 must_check enum err_code version_check(struct version_check *check, struct err *err);
 void version_check_done(struct version_check *check);
 
+/* Where the store has grown past its bound: blobs of no version go, but for young ones. Pool. */
+void store_drop_inputs(const char *directory, struct blob_store *blobs, int64_t cache_bytes);
+
 /* The versions that were found whole since this process began. Loop thread. */
 struct known_versions {
 	char (*digests)[SHA256_HEX + 1];

@@ -74,8 +74,17 @@ struct run_frame {
 	size_t count;
 	/* To encode: writes the bytes of a tensor that has a length and no data. Called inside frame_encode_run(). */
 	void (*fill)(void *context, size_t tensor, uint8_t *to);
+	/* To encode in a note (wire/site_message.h): for each tensor the file that it lies in, or FRAME_INLINE, and its offset there,
+	 * or 0. NULL: none lies in a file. */
+	const uint32_t *files;
+	const uint64_t *file_offsets;
 	void *context;
 };
+
+static inline bool run_frame_in_file(const struct run_frame *run, size_t tensor)
+{
+	return run->files && run->files[tensor] != FRAME_INLINE;
+}
 
 /* Asks for the memory of a slab that the peer announced: its mapping and size, or false. */
 typedef bool (*frame_slab_fn)(void *context, uint32_t slab, uint8_t **ret_data, size_t *ret_size);

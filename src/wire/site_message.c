@@ -27,6 +27,7 @@ static const struct {
 	[SITE_PIECE] = { sizeof(struct site_piece), sizeof(struct site_piece) + SITE_FETCH_BYTES, true },
 	[SITE_ABSENT] = { sizeof(struct site_piece), sizeof(struct site_piece), true },
 	[SITE_LEAVE] = { 0, 0, true },
+	[SITE_INPUT] = { sizeof(struct site_input), sizeof(struct site_input), true },
 };
 
 static size_t align_up(size_t size)
@@ -77,8 +78,12 @@ static size_t choose_large(const struct run_frame *run, uint32_t *slabs, struct 
 {
 	size_t bytes = 0, count = 0;
 	for (size_t i = 0; i < run->count && bytes <= SITE_NOTE_BYTES; i++)
-		bytes += MIN(run->tensors[i].len, SITE_NOTE_BYTES + 1u);
+		bytes += run_frame_in_file(run, i) ? 0 : MIN(run->tensors[i].len, SITE_NOTE_BYTES + 1u);
 	for (size_t i = 0; i < run->count; i++) {
+		if (run_frame_in_file(run, i)) {
+			slabs[i] = run->files[i];
+			continue;
+		}
 		bool is_large = bytes > SITE_NOTE_BYTES && run->tensors[i].len > FRAME_INLINE_MAX;
 		slabs[i] = is_large ? (uint32_t)count : FRAME_INLINE;
 		if (is_large)
@@ -100,7 +105,7 @@ enum err_code site_encode_run(struct buf *out, const struct site_header *header,
 	}
 	memset(at, 0, sizeof(*header) + lead);
 	buf_advance(out, sizeof(*header) + lead);
-	enum err_code code = frame_encode_run(out, frame, run, slabs, NULL, err);
+	enum err_code code = frame_encode_run(out, frame, run, slabs, run->files ? run->file_offsets : NULL, err);
 	if (code != ERR_OK) {
 		out->len = start;
 		return code;
@@ -127,6 +132,8 @@ struct behind {
 	const uint8_t *body, *lengths;
 	size_t offset; /* of the first */
 	uint32_t count;
+	frame_slab_fn file;
+	void *context;
 };
 
 static uint64_t large_len(const struct behind *behind, uint32_t i)
@@ -139,6 +146,8 @@ static uint64_t large_len(const struct behind *behind, uint32_t i)
 static bool get_large(void *context, uint32_t slab, uint8_t **ret_data, size_t *ret_size)
 {
 	const struct behind *behind = context;
+	if (slab >= FRAME_FILE_FIRST)
+		return behind->file && behind->file(behind->context, slab, ret_data, ret_size);
 	if (slab >= behind->count)
 		return false;
 	size_t offset = behind->offset;
@@ -149,8 +158,8 @@ static bool get_large(void *context, uint32_t slab, uint8_t **ret_data, size_t *
 	return true;
 }
 
-enum err_code site_decode_run(const uint8_t *body, size_t len, struct arena *arena, struct frame_header *ret_frame,
-			      struct run_frame *ret, struct err *err)
+enum err_code site_decode_run(const uint8_t *body, size_t len, struct arena *arena, frame_slab_fn file, void *context,
+			      struct frame_header *ret_frame, struct run_frame *ret, struct err *err)
 {
 	struct site_run_head head;
 	if (len < sizeof(head))
@@ -159,7 +168,7 @@ enum err_code site_decode_run(const uint8_t *body, size_t len, struct arena *are
 	size_t lead = align_up(sizeof(head) + head.large * sizeof(uint64_t));
 	if (head.large > FRAME_TENSORS_MAX || lead > len || head.frame_bytes > len - lead)
 		return err_set(err, ERR_INVALID_ARGUMENT, "a run whose parts do not fit into its %zu bytes", len);
-	struct behind behind = { body, body + sizeof(head), align_up(lead + head.frame_bytes), head.large };
+	struct behind behind = { body, body + sizeof(head), align_up(lead + head.frame_bytes), head.large, file, context };
 	size_t total = lead + head.frame_bytes;
 	for (uint32_t i = 0; i < head.large; i++) {
 		uint64_t bytes = large_len(&behind, i);

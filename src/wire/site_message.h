@@ -9,7 +9,8 @@
 #include "wire/frame.h"
 
 #define SITE_VERSION_LEAST 1
-#define SITE_VERSION_NEWEST 1
+#define SITE_VERSION_NEWEST 2
+#define SITE_VERSION_INPUTS 2 /* from which on a site takes FILE */
 
 #define SITE_PART_BYTES (256u << 10)	/* of a note that one PART carries at most */
 #define SITE_NOTE_BYTES (128u << 10)	/* a longer note travels in PARTs */
@@ -40,6 +41,7 @@ enum site_note {
 	SITE_PIECE,	/* hub; id: offset. struct site_piece and bytes */
 	SITE_ABSENT,	/* hub; struct site_piece: there is no such artifact for this worker */
 	SITE_LEAVE,	/* site: takes no new worker and no new run, will go when it has none left */
+	SITE_INPUT,	/* hub; id: of a RUN that comes later. struct site_input: an input that the site is to bring */
 	SITE_NOTE_COUNT
 };
 
@@ -64,6 +66,14 @@ struct site_piece {
 	uint64_t total;
 };
 _Static_assert(sizeof(struct site_piece) == 40, "wire layout");
+
+struct site_input {
+	uint8_t digest[SITE_DIGEST_BYTES];
+	uint64_t bytes; /* of the whole file */
+	uint32_t number; /* of the file in the RUN's frame: FRAME_FILE_FIRST … */
+	uint32_t reserved;
+};
+_Static_assert(sizeof(struct site_input) == 48, "wire layout");
 
 /* Whether it counts against the credit of site/link.h, and may so have to wait. */
 bool site_note_is_data(enum site_note type);
@@ -96,7 +106,8 @@ struct site_large {
 must_check enum err_code site_encode_run(struct buf *out, const struct site_header *header, const struct frame_header *frame,
 					 const struct run_frame *run, struct site_large *ret_large, size_t *ret_count,
 					 struct err *err);
-/* As frame_decode_run() on a private `body`; what stays put there is pointed to. *ret_frame is the frame's header.
+/* As frame_decode_run() on a private `body`; what stays put there is pointed to. *ret_frame is the frame's header. `file` (NULL:
+ * there are none) gives the files that INPUT told of.
  * ERR_INVALID_ARGUMENT: the peer broke the protocol. */
-must_check enum err_code site_decode_run(const uint8_t *body, size_t len, struct arena *arena, struct frame_header *ret_frame,
-					 struct run_frame *ret, struct err *err);
+must_check enum err_code site_decode_run(const uint8_t *body, size_t len, struct arena *arena, frame_slab_fn file, void *context,
+					 struct frame_header *ret_frame, struct run_frame *ret, struct err *err);

@@ -103,7 +103,7 @@ static void round_trip(int64_t first, int64_t second, size_t large_expected)
 	assert_int_equal(sizeof(header) + header.length, out.len);
 	struct run_frame again;
 	struct frame_header frame_again;
-	assert_int_equal(site_decode_run(body, header.length, &arena, &frame_again, &again, NULL), ERR_OK);
+	assert_int_equal(site_decode_run(body, header.length, &arena, NULL, NULL, &frame_again, &again, NULL), ERR_OK);
 	assert_int_equal(frame_again.flags, FRAME_WANTS_OUTPUT);
 	assert_int_equal(frame_again.deadline_ns, 5000);
 	assert_true(str_eq(again.method, run.method) && str_eq(again.parameters, run.parameters));
@@ -114,8 +114,44 @@ static void round_trip(int64_t first, int64_t second, size_t large_expected)
 	}
 	/* Cut anywhere, it is refused. */
 	for (size_t cut = 1; cut < header.length; cut += 1 + header.length / 50)
-		assert_int_equal(site_decode_run(body, header.length - cut, &arena, &frame_again, &again, NULL), ERR_INVALID_ARGUMENT);
+		assert_int_equal(site_decode_run(body, header.length - cut, &arena, NULL, NULL, &frame_again, &again, NULL), ERR_INVALID_ARGUMENT);
 	free(values);
+}
+
+/* A tensor in a file is named and not sent, whatever else is large. */
+static bool get_file(void *context, uint32_t number, uint8_t **ret_data, size_t *ret_size)
+{
+	if (number != FRAME_FILE_FIRST + 1)
+		return false;
+	*ret_data = context;
+	*ret_size = 400064;
+	return true;
+}
+
+static void test_files(void **state)
+{
+	static uint8_t file[400064], inline_bytes[12];
+	static const uint32_t files[] = { FRAME_INLINE, FRAME_FILE_FIRST + 1 };
+	static const uint64_t offsets[] = { 0, 64 };
+	static struct site_large large[FRAME_TENSORS_MAX];
+	struct tensor tensors[] = {
+		{ .name = STR("a"), .dtype = DTYPE_FP32, .rank = 1, .shape = { 3 }, .data = inline_bytes, .len = 12 },
+		{ .name = STR("b"), .dtype = DTYPE_FP32, .rank = 1, .shape = { 100000 }, .data = file + 64, .len = 400000 },
+	};
+	struct run_frame run = { .method = STR("run"), .tensors = tensors, .count = 2, .files = files, .file_offsets = offsets };
+	struct run_frame again;
+	struct frame_header frame = { .type = FRAME_RUN }, frame_again;
+	struct site_header header = { .type = SITE_RUN };
+	const uint8_t *body;
+	size_t count;
+	buf_clear(&out);
+	assert_int_equal(site_encode_run(&out, &header, &frame, &run, large, &count, NULL), ERR_OK);
+	assert_int_equal(count, 0);
+	assert_true(out.len < 400);
+	assert_int_equal(site_peek(bytes(), out.len, &header, &body), 1);
+	assert_int_equal(site_decode_run(body, header.length, &arena, get_file, file, &frame_again, &again, NULL), ERR_OK);
+	assert_ptr_equal(again.tensors[1].data, file + 64);
+	assert_int_equal(site_decode_run(body, header.length, &arena, NULL, NULL, &frame_again, &again, NULL), ERR_INVALID_ARGUMENT);
 }
 
 static void test_runs(void **state)
@@ -128,4 +164,4 @@ static void test_runs(void **state)
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-TEST_MAIN(T(test_notes_follow_each_other), T(test_what_is_no_note), T(test_runs))
+TEST_MAIN(T(test_notes_follow_each_other), T(test_what_is_no_note), T(test_runs), T(test_files))

@@ -1,6 +1,7 @@
 """Sites: workers on other machines (here: other processes), what they are given, and what becomes of runs when they go."""
 import concurrent.futures
 import hashlib
+import io
 import json
 import os
 import re
@@ -547,3 +548,83 @@ def test_the_page_of_the_manual():
     for name in settings:
         assert f"\\fB\\-\\-{name}\\fR" in page
     assert ".SH SEE ALSO" in page and not re.search(r"^\\&", page, re.M)  # no request was taken for text
+
+
+# --- inputs that lie in files ---
+
+def send_array(hub, array):
+    out = io.BytesIO()
+    np.save(out, array)
+    reply = hub.request("PUT", "/api/v1/blobs", data=out.getvalue())
+    assert reply.status_code == 201, reply.text
+    return {"ref": reply.json()["ref"]}, len(out.getvalue())
+
+
+def pulled(hub, site="there"):
+    text = hub.get("/metrics").text
+    return int(float(re.search(r'dlhub_site_pulled_bytes_total\{site="%s"\} (\S+)' % site, text).group(1)))
+
+
+@pytest.fixture
+def lengths(own_hub, identity_onnx):
+    """A servable at a site, and how to run it: gives the first and the last number, and how many there are."""
+    site = add_site(own_hub, wire=True)
+    assert own_hub.publish(document("identity"), identity_onnx)["status"] == "succeeded"
+
+    def run(data):
+        reply = own_hub.post("/api/v1/servables/admin/identity/run", json={"data": data})
+        if reply.status_code != 200:
+            return reply.status_code, reply.json()["error"]
+        values, = reply.json()
+        return values[0], values[-1], len(values)
+    assert run([1, 2]) == (1, 2, 2)
+    return own_hub, site, run
+
+
+def test_an_input_in_a_file_is_brought_once(lengths):
+    hub, site, run = lengths
+    array = np.arange(200_000, dtype=np.float32)
+    ref, size = send_array(hub, array)
+    before = pulled(hub)
+    assert run(ref) == (0, 199_999, len(array))
+    assert pulled(hub) - before == size
+    for _ in range(2):
+        assert run(ref) == (0, 199_999, len(array))
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(run, [ref] * 6)) == {(0, 199_999, len(array))}
+    assert pulled(hub) - before == size
+    name = ref["ref"].rsplit(":", 1)[1]
+    kept = site.data / "blobs" / "sha256" / name[:2] / name[2:]
+    assert hashlib.sha256(kept.read_bytes()).hexdigest() == name
+    # Damaged at the site, or away: it is brought again.
+    kept.chmod(0o600)
+    kept.write_bytes(b"short")
+    assert run(ref) == (0, 199_999, len(array))
+    kept.unlink()
+    assert run(ref) == (0, 199_999, len(array))
+    assert pulled(hub) - before == 3 * size
+
+
+def test_an_input_is_brought_over_a_way_that_breaks(lengths):
+    hub, site, run = lengths
+    ref, size = send_array(hub, np.arange(1_000_000, dtype=np.float32))
+    site.wire.cut("to site")
+    answer = concurrent.futures.ThreadPoolExecutor(1).submit(run, ref)
+    site.wait_state("out of reach")
+    name = ref["ref"].rsplit(":", 1)[1]
+    assert hub.request("DELETE", f"/api/v1/blobs/{ref['ref']}").status_code == 204
+    site.wire.heal()
+    assert answer.result() == (0, 999_999, 1_000_000), name
+    assert run(ref)[0] == 404
+
+
+def test_a_file_that_is_damaged_at_the_hub_is_told(lengths):
+    hub, site, run = lengths
+    ref, _ = send_array(hub, np.arange(200_000, dtype=np.float32))
+    file, = (hub.data / "uploads").iterdir()
+    content = file.read_bytes()
+    file.chmod(0o600)
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    status, words = run(ref)
+    assert status == 500 and "could not be brought to the site" in words and "another content than its digest says" in words
+    assert run([1, 2]) == (1, 2, 2)
