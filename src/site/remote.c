@@ -190,7 +190,7 @@ static void fill_input(void *context, size_t input, uint8_t *to)
 	batch_copy(context, input, to);
 }
 
-/* Tells of the files that inputs of the run lie in, which the site brings itself where it has not got them. Memory of its arena. */
+/* Tells of the files that inputs of the run lie in, which the site brings itself where it has not got them. */
 static enum err_code send_files(struct remote_worker *worker, struct batch *batch, struct run_frame *frame, struct err *err)
 {
 	struct remote *remote = worker->remote;
