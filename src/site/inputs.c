@@ -190,7 +190,8 @@ struct input *inputs_bring(struct inputs *inputs, uint32_t worker, const struct 
 			   void *context)
 {
 	struct input *input = NEW(struct input);
-	*input = (struct input){ .inputs = inputs, .worker = worker, .digest = *digest, .bytes = bytes, .done = done, .context = context };
+	*input = (struct input){ .inputs = inputs, .worker = worker, .digest = *digest, .bytes = bytes, .done = done,
+				 .context = context };
 	input->waiting = first_of(inputs, digest) != NULL;
 	struct input **at = &inputs->list;
 	while (*at)

@@ -114,7 +114,8 @@ static void round_trip(int64_t first, int64_t second, size_t large_expected)
 	}
 	/* Cut anywhere, it is refused. */
 	for (size_t cut = 1; cut < header.length; cut += 1 + header.length / 50)
-		assert_int_equal(site_decode_run(body, header.length - cut, &arena, NULL, NULL, &frame_again, &again, NULL), ERR_INVALID_ARGUMENT);
+		assert_int_equal(site_decode_run(body, header.length - cut, &arena, NULL, NULL, &frame_again, &again, NULL),
+				 ERR_INVALID_ARGUMENT);
 	free(values);
 }
 
