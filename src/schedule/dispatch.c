@@ -15,6 +15,7 @@ static void sent_push(struct replica *replica, struct batch *batch)
 	replica->last_sent = batch;
 	replica->sent_count++;
 	replica->set->sent_count++;
+	replica->set->sent_rows += batch->rows;
 }
 
 void sent_remove(struct replica *replica, struct batch *batch)
@@ -27,6 +28,7 @@ void sent_remove(struct replica *replica, struct batch *batch)
 		replica->last_sent = before;
 	replica->sent_count--;
 	replica->set->sent_count--;
+	replica->set->sent_rows -= batch->rows;
 }
 
 /* --- joining --- */
@@ -57,13 +59,19 @@ static int64_t preferred_of(const struct serving_options *options, int64_t rows)
 	return size;
 }
 
-/* So many rows at most: fewer where others are idle too and a batch takes long enough to be worth sharing out. */
+/* So many rows at most where a batch takes long enough to be worth sharing out: what waits is shared between the workers that
+ * are idle. Where they are given batches ahead each gets half of its share, or all callers would be in the batch that runs, and
+ * nobody would wait to be the next. */
 static int64_t rows_allowed(const struct replicas *set, const struct serving_options *options, int64_t waiting)
 {
-	int64_t idle = (int64_t)set->idle.count;
-	if (idle < 2 || options->batch.preferred_count || set->mean_batch_ns < SPREAD_NS)
+	int64_t idle = (int64_t)set->idle.count, shares = MAX(idle, 1);
+	if (options->batch.preferred_count || set->mean_batch_ns < SPREAD_NS)
 		return options->batch.max;
-	return MIN(options->batch.max, (waiting + idle - 1) / idle);
+	if (set->mean_batch_ns <= AHEAD_NS) {
+		shares = 2 * (int64_t)MAX(set->count - set->starting_count - set->stopping_count, 1u);
+		waiting += set->sent_rows;
+	}
+	return MIN(options->batch.max, (waiting + shares - 1) / shares);
 }
 
 /* Gives back what goes past the preferred size: it is the next batch's begin. */
@@ -201,11 +209,30 @@ static void send_batch(struct replica *replica, struct batch *batch, int64_t now
 	replica_place(replica);
 }
 
-/* The most recently used worker that has room: one that is at work before one that is idle. */
+/* Whether so much waits that the worker's next batch would be as large as the one that it is at: else it may still grow, and
+ * unlike sizes cost engines that prepare themselves for each. */
+static bool fills_a_batch(const struct replicas *set, const struct replica *replica)
+{
+	const struct run *first = queue_first(set->queue);
+	bool alone = !first->servable->options.batch.on || set->batches_off || !first->rows || first->isolated;
+	return alone || queue_rows(set->queue) >= replica->sent->rows;
+}
+
+/* The most recently used worker that has room: of short batches several are given to one that is at work before another is
+ * woken; longer ones go to who is idle, and ahead to who is at work. */
 static struct replica *find_room(struct replicas *set)
 {
-	struct link *link = queue_first(set->queue)->suspect || !set->partly.first ? set->idle.first : set->partly.first;
-	return link ? LINKED(link, struct replica, in_room) : NULL;
+	struct link *idle = set->idle.first, *partly = queue_first(set->queue)->suspect ? NULL : set->partly.first;
+	if (set->mean_batch_ns <= CREDIT_WINDOW_NS / 2)
+		return partly ? LINKED(partly, struct replica, in_room) : idle ? LINKED(idle, struct replica, in_room) : NULL;
+	if (idle)
+		return LINKED(idle, struct replica, in_room);
+	for (; partly; partly = partly->next) {
+		struct replica *replica = LINKED(partly, struct replica, in_room);
+		if (fills_a_batch(set, replica))
+			return replica;
+	}
+	return NULL;
 }
 
 void dispatch(struct replicas *set)

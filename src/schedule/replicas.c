@@ -123,10 +123,10 @@ int64_t replicas_wait_ns(const struct replicas *set)
 
 static size_t credit(const struct replica *replica)
 {
-	int64_t window = replica->worker->window_ns ?: CREDIT_WINDOW_NS;
-	if (!replica->set->mean_batch_ns)
+	int64_t window = replica->worker->window_ns ?: CREDIT_WINDOW_NS, mean = replica->set->mean_batch_ns;
+	if (!mean)
 		return 1;
-	return (size_t)MAX(1, MIN(window / replica->set->mean_batch_ns, CREDIT_MAX));
+	return (size_t)MAX(mean <= AHEAD_NS ? 2 : 1, MIN(window / mean, CREDIT_MAX));
 }
 
 void replica_place(struct replica *replica)

@@ -20,7 +20,7 @@ enum batch_cut {
 	CUT_DELAY,   /* the publisher's delay had passed */
 	CUT_UNLIKE,  /* the next one differs in shape, parameters or key */
 	CUT_ISOLATED, /* run again alone, because its batch failed */
-	CUT_SPREAD    /* others wait for the next worker, which is idle too */
+	CUT_SPREAD    /* others wait for the next worker, which is idle too, or for the next batch, which goes ahead */
 };
 
 enum memo_state {

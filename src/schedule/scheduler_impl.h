@@ -11,6 +11,8 @@
 
 #define CREDIT_WINDOW_NS 200000
 #define CREDIT_MAX 64
+/* Up to here a worker has its next batch before it has answered the last, which would cost it the way to the hub and back. */
+#define AHEAD_NS 10000000
 #define SPREAD_NS CREDIT_WINDOW_NS /* batches that take longer are shared out between idle workers */
 #define BATCH_FAILURES_MAX 8	   /* in a row, until a servable is given no more batches */
 
@@ -55,6 +57,7 @@ struct replicas {
 	size_t count, starting_count, stopping_count; /* of replicas */
 	size_t pending;	   /* runs that have not ended */
 	size_t sent_count; /* batches with workers */
+	int64_t sent_rows;
 	/* as its newest row says */
 	int64_t least, most, idle_ns;
 	/* learnt */

@@ -56,6 +56,40 @@ static void test_fast_ones_are_given_ahead(void **state)
 	assert_int_equal(worker->held_count, 20);
 }
 
+/* The callers of one batch come back while the next one runs: neither the worker nor half of them wait for the others. */
+static void test_one_batch_of_the_same_size_goes_ahead(void **state)
+{
+	enum { RUN_NS = 1000000 };
+	struct test_worker *worker = warm(RUN_NS);
+	for (int i = 0; i < 8; i++)
+		start("a", 1);
+	turn();
+	assert_int_equal(worker->held_count, 2); /* half of those that are there, and the other half behind them */
+	assert_int_equal(worker->held[0]->rows, 4);
+	assert_int_equal(worker->held[0]->cut, CUT_SPREAD);
+	assert_int_equal(worker->held[1]->rows, 4);
+	test_answer(worker, RUN_NS);
+	turn();
+	assert_int_equal(worker->held_count, 1);
+	for (int i = 0; i < 3; i++) {
+		start("b", 1);
+		turn();
+		assert_int_equal(worker->held_count, 1); /* it may still grow */
+	}
+	start("b", 1);
+	turn();
+	assert_int_equal(worker->held_count, 2);
+	assert_int_equal(worker->held[1]->rows, 4);
+	start("c", 1);
+	turn();
+	assert_int_equal(worker->held_count, 2); /* one ahead is enough */
+	test_answer(worker, RUN_NS);
+	test_answer(worker, RUN_NS);
+	turn();
+	test_answer(worker, RUN_NS);
+	assert_string_equal(ended, "a:OK a:OK a:OK a:OK a:OK a:OK a:OK a:OK b:OK b:OK b:OK b:OK c:OK ");
+}
+
 static void test_the_largest_batch(void **state)
 {
 	struct test_worker *worker = warm(SLOW_NS);
@@ -410,7 +444,7 @@ static void test_the_end_answers_everyone(void **state)
 }
 
 TEST_MAIN(TEST(test_what_comes_in_one_turn_is_joined), TEST(test_a_batch_grows_while_the_worker_is_busy),
-	  TEST(test_fast_ones_are_given_ahead), TEST(test_the_largest_batch), TEST(test_what_differs_waits),
+	  TEST(test_fast_ones_are_given_ahead), TEST(test_one_batch_of_the_same_size_goes_ahead), TEST(test_the_largest_batch), TEST(test_what_differs_waits),
 	  TEST(test_preferred_sizes), TEST(test_the_publishers_delay), TEST(test_idle_workers_share_what_is_slow),
 	  TEST(test_what_was_given_ahead_does_not_wait_behind_a_slow_one), TEST(test_one_deadline_inside_a_batch),
 	  TEST(test_a_late_batch_ends_its_worker), TEST(test_a_deadline_in_the_queue), TEST(test_giving_up),

@@ -354,11 +354,14 @@ static enum err_code loop_serve(struct worker_loop *loop, struct err *err)
 				return err_set(err, ERR_INVALID_ARGUMENT, "a second LOAD frame");
 			int64_t started_ns = clock_ns();
 			loop_run_one(loop, &header, payload);
-			/* What has come meanwhile may say that nobody waits for the next one. */
-			if (clock_ns() - started_ns > LOOP_LONG_NS && (code = loop_look(loop, err)) != ERR_OK)
-				break;
-			if (loop->out.len > LOOP_OUT_FULL || clock_ns() - loop->oldest_ns > WORKER_REPLY_DELAY_NS)
+			int64_t now = clock_ns();
+			/* Nor must a reply wait for the next run, which may take as long as this one did. */
+			bool late = now - loop->oldest_ns > WORKER_REPLY_DELAY_NS || now - started_ns > WORKER_REPLY_DELAY_NS;
+			if (loop->out.len > LOOP_OUT_FULL || late)
 				code = loop_flush(loop, err);
+			/* What has come meanwhile may say that nobody waits for the next one. */
+			if (code == ERR_OK && now - started_ns > LOOP_LONG_NS)
+				code = loop_look(loop, err);
 			continue;
 		}
 		code = loop_flush(loop, err);

@@ -4,8 +4,8 @@
  * the model. All on one thread; nothing here starts another. The loop
  *
  *  - reads whatever has come, handles RELEASE, SLAB and CANCEL at once and RUN frames in their order;
- *  - sends the replies of all runs that were waiting in one write, or earlier when the oldest reply is older
- *    than WORKER_REPLY_DELAY_NS, so that a slow run does not hold up the answers before it;
+ *  - sends the replies of all runs that were waiting in one write, or earlier when the oldest reply is older, or
+ *    the last run took longer, than WORKER_REPLY_DELAY_NS, so that a slow run holds up no answers before it;
  *  - gives every slab that a RUN named back (RELEASE, once for each slab) when that run has ended or was
  *    cancelled: a slab belongs to one run at a time;
  *  - answers a cancelled run that had not started with ERROR, code CANCELLED;
@@ -16,7 +16,7 @@
 #include "wire/frame.h"
 
 #define WORKER_SOCKET 3 /* the descriptor that the program finds its socket at */
-#define WORKER_REPLY_DELAY_NS 200000
+#define WORKER_REPLY_DELAY_NS 50000
 #define LOOP_SLABS_DEFAULT (1ll << 30) /* largest slab of a worker that was told no size */
 
 struct worker_reply; /* the answer to one run, being made */

@@ -1,10 +1,12 @@
 #include "worker/loop.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/test.h"
 #include "io/slab.h"
 #include "worker/inbox.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -20,6 +22,7 @@ struct hub {
 	int worker_fd;
 	int status;
 	size_t runs; /* that the shim saw */
+	int looked[2]; /* pipe: 'y' where "after" saw that the answer to the run before had been sent */
 };
 
 static enum err_code shim_load(void *context, struct worker_loop *loop, json_t *load, json_t *ready, struct err *err)
@@ -33,7 +36,8 @@ static enum err_code shim_load(void *context, struct worker_loop *loop, json_t *
 	return ERR_OK;
 }
 
-/* "echo" gives its inputs back, "reserve" writes them itself, "fail" fails, "steps" goes on until nobody waits for it. */
+/* "echo" gives its inputs back, others write them themselves, "fail" fails, "steps" goes on until nobody waits for it, "long"
+ * takes longer than a reply may wait. */
 static enum err_code shim_run(void *context, const struct worker_run *run, struct worker_reply *reply, struct err *err)
 {
 	struct hub *hub = context;
@@ -46,6 +50,13 @@ static enum err_code shim_run(void *context, const struct worker_run *run, struc
 		worker_reply_traceback(reply, STR("line 1"));
 		err_set(err, ERR_INVALID_ARGUMENT, "no \"such\" thing");
 		return err_advise(err, "try another");
+	}
+	if (str_eq(run->frame->method, STR("long")))
+		for (int64_t until = clock_ns() + 2 * WORKER_REPLY_DELAY_NS; clock_ns() < until;)
+			;
+	if (str_eq(run->frame->method, STR("after"))) {
+		struct pollfd other_end = { .fd = hub->inbox.fd, .events = POLLIN };
+		assert_int_equal(write(hub->looked[1], poll(&other_end, 1, 0) == 1 ? "y" : "n", 1), 1);
 	}
 	if (str_eq(run->frame->method, STR("steps"))) {
 		code = worker_progress(run->loop, STR("{\"progress\":0.5}"), err);
@@ -223,6 +234,31 @@ static void test_runs_in_order(void **state)
 	for (uint64_t id = 1; id <= 50; id++)
 		expect_echo(&hub, id, id % 3 ? &one : &three);
 	assert_int_equal(hub_stop(&hub), 0);
+	buf_done(&out);
+}
+
+/* Both came at once: the second may take as long as the first did. */
+static void test_no_reply_waits_for_the_next_run(void **state)
+{
+	struct hub hub;
+	struct buf out;
+	float number = 7;
+	struct tensor one = floats("x", &number, 1);
+
+	hub_start_ready(&hub);
+	buf_init(&out, 1 << 20);
+	put_run(&out, 1, STR("long"), &one, 0, NULL);
+	put_run(&out, 2, STR("after"), &one, 0, NULL);
+	assert_int_equal(pipe(hub.looked), 0);
+	hub_send(&hub, &out);
+	char told;
+	assert_int_equal(read(hub.looked[0], &told, 1), 1); /* until then nothing is read */
+	assert_int_equal(told, 'y');
+	expect_echo(&hub, 1, &one);
+	expect_echo(&hub, 2, &one);
+	assert_int_equal(hub_stop(&hub), 0);
+	close(hub.looked[0]);
+	close(hub.looked[1]);
 	buf_done(&out);
 }
 
@@ -504,7 +540,7 @@ static void test_garbage(void **state)
 	}
 }
 
-TEST_MAIN(cmocka_unit_test(test_runs_in_order), cmocka_unit_test(test_pieces), cmocka_unit_test(test_error_and_output),
+TEST_MAIN(cmocka_unit_test(test_runs_in_order), cmocka_unit_test(test_no_reply_waits_for_the_next_run), cmocka_unit_test(test_pieces), cmocka_unit_test(test_error_and_output),
 	  cmocka_unit_test(test_cancel), cmocka_unit_test(test_progress_and_cancel_in_mid_run),
 	  cmocka_unit_test(test_late), cmocka_unit_test(test_slabs), cmocka_unit_test(test_files),
 	  cmocka_unit_test(test_load_error), cmocka_unit_test(test_other_version), cmocka_unit_test(test_garbage))
