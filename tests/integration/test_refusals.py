@@ -10,7 +10,8 @@ SOURCE = b"import time\n\ndef wait(seconds: float) -> float:\n    time.sleep(sec
 SERVABLE = {"type": "Python static method", "shim": "python.PythonStaticMethodServable",
             "methods": {"run": {"input": {"type": "float"}, "output": {"type": "float"},
                                 "method_details": {"module": "slow", "method_name": "wait"}}}}
-GOLDEN = {"request": {"inputs": [{"name": "input", "shape": [], "datatype": "FP64", "data": [0]}]}}
+# So long that none is given to the worker ahead of the one that it is at.
+GOLDEN = {"request": {"inputs": [{"name": "input", "shape": [], "datatype": "FP64", "data": [0.3]}]}}
 SERVING = {"replicas": {"max": 1}, "queue": 1}
 
 
