@@ -70,7 +70,9 @@ def native(bench: Bench) -> None:
     samples, load = bench.samples, bench.load
     with bench.hub("hub-native") as hub:
         ours = hub.publish_native(identity())
-        with Nginx(bench.folder / "nginx-run", bench.folder / "nginx", hub.answer(ours)) as nginx:
+        answer = hub.answer(ours)
+        samples.add("native private", hub.native_private_mb())
+        with Nginx(bench.folder / "nginx-run", bench.folder / "nginx", answer) as nginx:
             limit = nginx.target(ours)
             for _ in range(bench.rounds):
                 for name, target in (("nginx", limit), ("native", ours)):
@@ -83,7 +85,6 @@ def native(bench: Bench) -> None:
                     samples.add(f"{name} rate", result["rate"])
                     samples.add(f"{name} CPU", result["cpu_us"])
                     samples.add(f"{name} p99, {CONNECTIONS} connections", result["p99_us"])
-        samples.add("native private", hub.native_private_mb())
         samples.add("hub resident after load", hub.hub_resident_mb())
 
 

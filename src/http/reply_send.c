@@ -1,5 +1,13 @@
 #include "http/server_impl.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#define LARGE_BYTES (1u << 20)
+#define NEAR_US 5000		/* round trip */
+#define NEAR_BUFFER_BYTES 262144 /* the kernel takes twice that, for its own needs */
+
 static void add_headers(struct request *request, struct MHD_Response *response)
 {
 	struct reply *reply = &request->reply;
@@ -64,6 +72,24 @@ static struct MHD_Response *make_response(struct request *request)
 	return MHD_create_response_from_iovec(pieces, count, NULL, NULL);
 }
 
+/* The kernel takes megabytes of a large reply in one call, which holds the loop and passes by the processor's cache: where the
+ * caller is near, and needs no more on its way than this, it gets smaller pieces. */
+static void send_in_pieces(const struct request *request)
+{
+	const struct reply *reply = &request->reply;
+	size_t bytes = reply->body.len;
+	for (size_t i = 0; i < reply->binary_count; i++)
+		bytes += reply->binary[i].len;
+	if (bytes < LARGE_BYTES)
+		return;
+	const union MHD_ConnectionInfo *connection = MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct tcp_info info;
+	socklen_t size = sizeof(info);
+	if (getsockopt(connection->connect_fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || info.tcpi_rtt > NEAR_US)
+		return;
+	setsockopt(connection->connect_fd, SOL_SOCKET, SO_SNDBUF, &(int){ NEAR_BUFFER_BYTES }, sizeof(int));
+}
+
 static void count_reply(struct http_server *server, int status)
 {
 	if (status >= 0 && status < (int)ARRAY_SIZE(server->replies))
@@ -75,6 +101,7 @@ enum MHD_Result reply_send(struct request *request)
 	struct MHD_Response *response = make_response(request);
 	if (!response)
 		return MHD_NO;
+	send_in_pieces(request);
 	add_headers(request, response);
 	request->phase = PHASE_SENT;
 	count_reply(request->server, request->reply.status);
