@@ -61,7 +61,8 @@ def markdown(rows: dict) -> str:
         return ""
     head = [*(f"p{p}" for p in PERCENTILES), "max"]
     lines = ["", "## 1,000 calls of each example", "",
-             "One connection, one call after another, the example input that it was published with as JSON; milliseconds.", "",
+             "One connection, one call after another, the example input that it was published with, as JSON or .npy, and no answer "
+             "from the memo; milliseconds.", "",
              "![The distributions: from p1 to p99 a line, from p25 to p75 a bar, the median a mark](bench-examples.svg)", "",
              "| example | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
     lines += [f"| {name} | " + " | ".join(f"{value:.3f}" for value in row.values()) + " |" for name, row in rows.items()]

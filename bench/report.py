@@ -77,5 +77,6 @@ def text(results: dict) -> str:
 def markdown(results: dict) -> str:
     lines = ["# Bench", "", HOW, "| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
     lines += ["| " + " | ".join(cells(row)) + " |" for row in results["rows"]]
-    lines += ["", f"Machine: {_machine(results['machine'])}.", *_warnings(results["machine"]), "", "Command: `make bench BENCH_FLAGS=--write-docs`.", ""]
+    lines += ["", f"Machine: {_machine(results['machine'])}.", *_warnings(results["machine"]), "",
+              "Where the time goes in rows that miss their bar: [bench-profile.md](bench-profile.md).", "", "Command: `make bench BENCH_FLAGS=--write-docs`.", ""]
     return "\n".join(lines)
