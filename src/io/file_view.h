@@ -19,8 +19,8 @@ struct file_view {
 must_check enum err_code file_view_open(const char *path, size_t size, const struct digest *digest, struct file_view **ret,
 					struct err *err);
 /* The same of an open file; takes `fd` in any case. `what` names it in errors. */
-must_check enum err_code file_view_take(int fd, const char *what, size_t size, const struct digest *digest, struct file_view **ret,
-					struct err *err);
+must_check enum err_code file_view_take(int fd, const char *what, size_t size, const struct digest *digest,
+					struct file_view **ret, struct err *err);
 struct file_view *file_view_ref(struct file_view *view);
 /* NULL is fine. */
 void file_view_unref(struct file_view *view);

@@ -444,7 +444,8 @@ static void test_the_end_answers_everyone(void **state)
 }
 
 TEST_MAIN(TEST(test_what_comes_in_one_turn_is_joined), TEST(test_a_batch_grows_while_the_worker_is_busy),
-	  TEST(test_fast_ones_are_given_ahead), TEST(test_one_batch_of_the_same_size_goes_ahead), TEST(test_the_largest_batch), TEST(test_what_differs_waits),
+	  TEST(test_fast_ones_are_given_ahead), TEST(test_one_batch_of_the_same_size_goes_ahead),
+	  TEST(test_the_largest_batch), TEST(test_what_differs_waits),
 	  TEST(test_preferred_sizes), TEST(test_the_publishers_delay), TEST(test_idle_workers_share_what_is_slow),
 	  TEST(test_what_was_given_ahead_does_not_wait_behind_a_slow_one), TEST(test_one_deadline_inside_a_batch),
 	  TEST(test_a_late_batch_ends_its_worker), TEST(test_a_deadline_in_the_queue), TEST(test_giving_up),

@@ -540,7 +540,8 @@ static void test_garbage(void **state)
 	}
 }
 
-TEST_MAIN(cmocka_unit_test(test_runs_in_order), cmocka_unit_test(test_no_reply_waits_for_the_next_run), cmocka_unit_test(test_pieces), cmocka_unit_test(test_error_and_output),
+TEST_MAIN(cmocka_unit_test(test_runs_in_order), cmocka_unit_test(test_no_reply_waits_for_the_next_run),
+	  cmocka_unit_test(test_pieces), cmocka_unit_test(test_error_and_output),
 	  cmocka_unit_test(test_cancel), cmocka_unit_test(test_progress_and_cancel_in_mid_run),
 	  cmocka_unit_test(test_late), cmocka_unit_test(test_slabs), cmocka_unit_test(test_files),
 	  cmocka_unit_test(test_load_error), cmocka_unit_test(test_other_version), cmocka_unit_test(test_garbage))
