@@ -79,7 +79,7 @@ static void expect_group(struct catalog *c, const struct acknowledged *ack)
 	int ended = 0;
 	fill_group(ack, rows);
 	for (int i = 0; i < GROUP; i++) {
-		struct run_task_row row;
+		struct run_task_row row = { 0 };
 		assert_ok(catalog_run_task_get(c, rows[i].id, RUN_TASK_WITH_RESULT, &row, err));
 		ended += row.ended_ms != 0;
 		assert_true(row.ended_ms ? row.result.data && memcmp(row.result.data, "result", 6) == 0 : !row.result.data);
