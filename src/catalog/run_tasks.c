@@ -165,13 +165,13 @@ static enum err_code read_row(struct connection *connection, sqlite3_stmt *stmt,
 /* One task that is asked for. */
 struct wanted {
 	enum run_task_part part;
-	struct run_task_row *row;
+	struct run_task_row row;
 };
 
 static enum err_code on_wanted(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
 {
-	const struct wanted *wanted = context;
-	return read_row(connection, stmt, wanted->part, wanted->row, err);
+	struct wanted *wanted = context;
+	return read_row(connection, stmt, wanted->part, &wanted->row, err);
 }
 
 enum err_code catalog_run_task_get(struct catalog *catalog, const char *id, enum run_task_part part,
@@ -182,10 +182,15 @@ enum err_code catalog_run_task_get(struct catalog *catalog, const char *id, enum
 		[RUN_TASK_WITH_INPUT] = COLUMNS ", input FROM run_task WHERE id = ?1",
 		[RUN_TASK_WITH_RESULT] = COLUMNS ", result FROM run_task WHERE id = ?1",
 	};
-	struct wanted wanted = { part, ret };
+	struct wanted wanted = { .part = part };
 	bool found;
 	enum err_code code = read_one(catalog, queries[part], BINDS(bind_text(id)), on_wanted, &wanted, &found, err);
-	return code == ERR_OK && !found ? err_set(err, ERR_NOT_FOUND, "there is no task %s", id) : code;
+	if (code != ERR_OK)
+		return code;
+	if (!found)
+		return err_set(err, ERR_NOT_FOUND, "there is no task %s", id);
+	*ret = wanted.row;
+	return ERR_OK;
 }
 
 static enum err_code add_row(void *context, struct connection *connection, sqlite3_stmt *stmt, struct err *err)
