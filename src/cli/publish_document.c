@@ -188,6 +188,12 @@ enum err_code document_type(const char *text, const char *option, json_t **ret, 
 			json = json_pack("{s:s}", "type", text);
 	if (!json)
 		json = array_type(text);
+	if (json && strcmp(text, "list") == 0) {
+		json_decref(json);
+		err_set(err, ERR_INVALID_ARGUMENT, "%s '%s' does not say of what", option, text);
+		return err_advise(err, "numbers are an array, as float64[any]; of others write the JSON of the type, as "
+				       "{\"type\": \"list\", \"item_type\": {\"type\": \"string\"}}");
+	}
 	if (!json) {
 		err_set(err, ERR_INVALID_ARGUMENT, "%s '%s' is not a type", option, text);
 		err_advise(err,

@@ -30,9 +30,10 @@ static bool put(struct text *text, const char *entry, size_t spare)
 static void format_step(const struct run_step *step, char entry[static ENTRY_SIZE])
 {
 	char shares[64] = "";
+	/* A worker is given it at the time at which the loop's turn began, in which the step may have begun later. */
+	int64_t started_ns = MAX(step->started_ns, step->began_ns);
 	if (step->started_ns)
-		snprintf(shares, sizeof(shares), " queue=%.3f run=%.3f", ms(step->started_ns - step->began_ns),
-			 ms(step->ended_ns - step->started_ns));
+		snprintf(shares, sizeof(shares), " queue=%.3f run=%.3f", ms(started_ns - step->began_ns), ms(step->ended_ns - started_ns));
 	snprintf(entry, ENTRY_SIZE, "step;desc=\"" STR_FMT " %s=%s%s\";dur=%.3f", STR_ARG(step->name),
 		 step->combine ? "combine" : "memo", step->combine ? combine_name(step->combine) : memo_state_name(step->memo),
 		 shares, ms(step->ended_ns - step->began_ns));

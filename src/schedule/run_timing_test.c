@@ -29,6 +29,16 @@ static void test_a_pipeline_from_memory(void **state)
 				  "step;desc=\"two memo=hit\";dur=1.000, step;desc=\"all combine=vote\";dur=0.000, memo;desc=miss");
 }
 
+/* Its turn began before it did. */
+static void test_no_step_runs_longer_than_it_took(void **state)
+{
+	char text[RUN_TIMING_SIZE];
+	struct run_step step = { .name = STR("one"), .began_ns = MS(3), .started_ns = MS(2), .ended_ns = MS(7) };
+	struct run run = { .steps = &step, .step_count = 1 };
+	run_timing_format(&(struct run_timing){ .run = &run }, text);
+	assert_non_null(strstr(text, "step;desc=\"one memo=off queue=0.000 run=4.000\";dur=4.000"));
+}
+
 /* Steps that do not fit are counted, and what stands behind them is there. */
 static void test_more_steps_than_fit(void **state)
 {
@@ -50,4 +60,5 @@ static void test_more_steps_than_fit(void **state)
 	assert_non_null(strstr(more, "encode;dur=1.000, memo;desc=off"));
 }
 
-TEST_MAIN(cmocka_unit_test(test_a_run), cmocka_unit_test(test_a_pipeline_from_memory), cmocka_unit_test(test_more_steps_than_fit))
+TEST_MAIN(cmocka_unit_test(test_a_run), cmocka_unit_test(test_a_pipeline_from_memory),
+	  cmocka_unit_test(test_no_step_runs_longer_than_it_took), cmocka_unit_test(test_more_steps_than_fit))

@@ -151,6 +151,16 @@ def test_a_failed_publish_says_what_to_change(scripted, cli, tmp_path):
     assert lines[at + 18] == f"the whole log: dlhub logs {TASK}"
 
 
+@pytest.mark.parametrize("takes, words, hint", [
+    ("list", "--takes 'list' does not say of what", "float64[any]"), ("floats", "--takes 'floats' is not a type", "float32[any,4]")])
+def test_what_a_function_takes_is_told_whole(scripted, cli, tmp_path, takes, words, hint):
+    (tmp_path / "f.py").write_text("def f(x):\n    return x\n")
+    done = cli("publish", tmp_path / "f.py", "--name", "f", "--title", "F", "--function", "f", "--takes", takes, "--gives", "number",
+               "--no-record", code=2)
+    assert words in done.stderr and hint in done.stderr
+    assert not scripted.seen("POST", "/api/v1/publish")
+
+
 def test_a_folder_is_packed(scripted, cli, tmp_path):
     import tarfile
     folder = tmp_path / "saved_model"
