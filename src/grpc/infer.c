@@ -131,23 +131,6 @@ static enum err_code pick_outputs(struct run *run, const struct tensor **ret, si
 	return ERR_OK;
 }
 
-/* What is asked for in shared memory is written there, once it is known to fit. */
-static enum err_code write_parts(const struct run *run, const struct tensor *outputs, struct err *err)
-{
-	for (size_t i = 0; i < run->request.output_count; i++) {
-		const struct requested_output *wanted = &run->request.outputs[i];
-		if (!wanted->part.data)
-			continue;
-		if (outputs[i].len > wanted->part.bytes)
-			return err_set(err, ERR_OUT_OF_RANGE,
-				       "output '" STR_FMT "' has %zu bytes, but its part of region '" STR_FMT "' has %llu",
-				       STR_ARG(wanted->name), outputs[i].len, STR_ARG(wanted->part.region),
-				       (unsigned long long)wanted->part.bytes);
-		memcpy(wanted->part.data, outputs[i].data, outputs[i].len);
-	}
-	return ERR_OK;
-}
-
 /* Where the time went until now, of the arena; empty where it has no room. */
 static struct str timing_of(const struct infer *infer)
 {
@@ -174,7 +157,7 @@ static enum err_code encode(struct infer *infer, struct inference_pieces *ret, s
 	if (code == ERR_OK)
 		code = pick_outputs(run, &answer.outputs, &answer.count, err);
 	if (code == ERR_OK)
-		code = write_parts(run, answer.outputs, err);
+		code = region_write_outputs(run, answer.outputs, err);
 	if (code != ERR_OK)
 		return code;
 	if (run->memo == MEMO_HIT || run->memo == MEMO_JOINED)

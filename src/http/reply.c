@@ -67,7 +67,7 @@ void reply_add_metadata(struct request *request, struct str metadata)
 	buf_puts(body, "}\n");
 }
 
-static size_t reply_bytes(const struct reply *reply)
+size_t reply_bytes(const struct reply *reply)
 {
 	size_t bytes = reply->body.len;
 	for (size_t i = 0; i < reply->binary_count; i++)

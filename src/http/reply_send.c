@@ -76,11 +76,7 @@ static struct MHD_Response *make_response(struct request *request)
  * caller is near, and needs no more on its way than this, it gets smaller pieces. */
 static void send_in_pieces(const struct request *request)
 {
-	const struct reply *reply = &request->reply;
-	size_t bytes = reply->body.len;
-	for (size_t i = 0; i < reply->binary_count; i++)
-		bytes += reply->binary[i].len;
-	if (bytes < LARGE_BYTES)
+	if (reply_bytes(&request->reply) < LARGE_BYTES)
 		return;
 	const union MHD_ConnectionInfo *connection = MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct tcp_info info;

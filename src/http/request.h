@@ -150,6 +150,8 @@ void reply_put_date(json_t *object, const char *key, int64_t wall_ms);
 void reply_error(struct request *request, const struct err *err);
 /* Behind reply_error(): what a servable printed and its traceback, a JSON object's text. */
 void reply_add_metadata(struct request *request, struct str metadata);
+/* Of the body and the tensors behind it. */
+size_t reply_bytes(const struct reply *reply);
 /* Compresses a body of limits.compress_bytes or more as the caller accepts it. May take long: on the pool. */
 void reply_compress(struct request *request);
 /* Whether it would. */

@@ -88,23 +88,6 @@ static enum err_code pick_outputs(struct run *run, const struct tensor **ret, co
 	return ERR_OK;
 }
 
-/* What is asked for in shared memory is written there, once it is known to fit. */
-static enum err_code write_parts(const struct run *run, const struct tensor *tensors, size_t count, struct err *err)
-{
-	for (size_t i = 0; i < count; i++) {
-		const struct requested_output *wanted = &run->request.outputs[i];
-		if (!wanted->part.data)
-			continue;
-		if (tensors[i].len > wanted->part.bytes)
-			return err_set(err, ERR_OUT_OF_RANGE,
-				       "output '" STR_FMT "' has %zu bytes, but its part of region '" STR_FMT "' has %llu",
-				       STR_ARG(wanted->name), tensors[i].len, STR_ARG(wanted->part.region),
-				       (unsigned long long)wanted->part.bytes);
-		memcpy(wanted->part.data, tensors[i].data, tensors[i].len);
-	}
-	return ERR_OK;
-}
-
 /* Puts few bytes of binary tensors behind the body: libmicrohttpd sends a reply in pieces only after its head, and a
  * client that waits would wake twice. */
 static void send_behind(struct reply *reply, size_t count)
@@ -129,8 +112,8 @@ static enum err_code write_infer(struct request *request, struct run *run, struc
 	enum err_code code = oip_outputs_convert(&run->arena, run->method, run->outputs, run->output_count, err);
 	if (code == ERR_OK)
 		code = pick_outputs(run, &reply->binary, &reply->binary_flags, &count, err);
-	if (code == ERR_OK && run->request.output_count)
-		code = write_parts(run, reply->binary, count, err);
+	if (code == ERR_OK)
+		code = region_write_outputs(run, reply->binary, err);
 	if (code != ERR_OK)
 		return code;
 	code = oip_response_write(&reply->body, str_of(run->servable->full_name), str_of(run->servable->number_text),

@@ -6,7 +6,6 @@
 #include "io/fs.h"
 #include "publish/pipeline_block.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -14,31 +13,11 @@
 
 #define SWEEP_AGE_MS 3600000 /* blobs younger than this may belong to a publish under way */
 
-/* The names in DIR/`name`, with a NULL behind. Returned owned. */
+/* The names in DIR/`name`, as fs_list(). */
 static char **list_folder(const char *data, const char *name)
 {
 	_cleanup_free_ char *root = xasprintf("%s/%s", data, name);
-	size_t count = 0, capacity = 16;
-	char **names = xcalloc(capacity, sizeof(*names));
-	DIR *folder = opendir(root);
-	for (struct dirent *entry; folder && (entry = readdir(folder));) {
-		if (entry->d_name[0] == '.')
-			continue;
-		if (count + 1 == capacity)
-			names = xrealloc(names, (capacity *= 2) * sizeof(*names));
-		names[count++] = xstrdup(entry->d_name);
-		names[count] = NULL;
-	}
-	if (folder)
-		closedir(folder);
-	return names;
-}
-
-static void free_names(char **names)
-{
-	for (char **name = names; *name; name++)
-		free(*name);
-	free(names);
+	return fs_list(root);
 }
 
 struct publisher *publisher_create(const struct publisher_parts *parts)
@@ -63,7 +42,7 @@ void publisher_destroy(struct publisher *publisher)
 		next = job->next;
 		job_abandon(job);
 	}
-	free_names(publisher->strays);
+	fs_list_free(publisher->strays);
 	free(publisher);
 }
 
@@ -379,6 +358,8 @@ static bool is_kept(void *context, const struct digest *digest)
 static void remove_strays(struct publisher *publisher)
 {
 	for (char **name = publisher->strays; *name; name++) {
+		if (**name == '.')
+			continue;
 		struct task_row row = { 0 };
 		enum err_code code = catalog_task_get(publisher->parts.catalog, *name, &row, NULL);
 		if (code == ERR_NOT_FOUND || (code == ERR_OK && row.ended_ms))
@@ -396,7 +377,7 @@ static void remove_trees_below(struct publisher *publisher, const char *folder, 
 		if (digest_parse(*name, strlen(*name), &digest) && !is_kept(kept, &digest))
 			remove_folder_tree(path);
 	}
-	free_names(names);
+	fs_list_free(names);
 }
 
 /* Trees of versions that were removed or never became visible: no publish is at work yet, and no worker needs them. */

@@ -33,6 +33,8 @@ struct worker_spec {
 	bool network;
 	int64_t start_deadline_ms; /* how long loading may take */
 };
+/* Frees what it names where that is its holder's own; `name` and `owner` are always borrowed. */
+void worker_spec_done(struct worker_spec *spec);
 
 struct worker_events {
 	/* Loaded; `ready` is the READY frame's JSON (borrowed). */

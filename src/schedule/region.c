@@ -104,3 +104,19 @@ size_t regions_count(const struct regions *regions)
 {
 	return cache_count(regions->by_name);
 }
+
+enum err_code region_write_outputs(const struct run *run, const struct tensor *outputs, struct err *err)
+{
+	for (size_t i = 0; i < run->request.output_count; i++) {
+		const struct requested_output *wanted = &run->request.outputs[i];
+		if (!wanted->part.data)
+			continue;
+		if (outputs[i].len > wanted->part.bytes)
+			return err_set(err, ERR_OUT_OF_RANGE,
+				       "output '" STR_FMT "' has %zu bytes, but its part of region '" STR_FMT "' has %llu",
+				       STR_ARG(wanted->name), outputs[i].len, STR_ARG(wanted->part.region),
+				       (unsigned long long)wanted->part.bytes);
+		memcpy(wanted->part.data, outputs[i].data, outputs[i].len);
+	}
+	return ERR_OK;
+}

@@ -7,6 +7,7 @@
 
 #include "base/settings.h"
 #include "identity/identity.h"
+#include "schedule/run.h"
 
 #define REGION_NAME_SIZE 40
 
@@ -35,4 +36,7 @@ void regions_remove(struct regions *regions, struct region *region);
 must_check enum err_code regions_find(struct regions *regions, const struct principal *principal, struct str name,
 				      uint64_t offset, uint64_t bytes, struct region **ret, struct err *err);
 void region_unref(void *region);
+/* Writes those outputs, in the order of run->request.outputs, that are asked for in shared memory, each once it is known to
+ * fit. ERR_OUT_OF_RANGE. */
+must_check enum err_code region_write_outputs(const struct run *run, const struct tensor *outputs, struct err *err);
 size_t regions_count(const struct regions *regions);

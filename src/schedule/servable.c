@@ -69,15 +69,6 @@ static struct worker_spec make_spec(const struct version_row *row, const char *d
 	};
 }
 
-static void spec_done(struct worker_spec *spec)
-{
-	free((char *)spec->digest);
-	free((char *)spec->directory);
-	free((char *)spec->load);
-	free((char *)spec->program);
-	free((char *)spec->environment);
-}
-
 /* The engines that could serve besides the one in force. A pin is its owner's wish for that one alone. */
 static void find_fallbacks(struct servable *s, const struct version_row *row, const char *data, const struct settings *settings,
 			   json_t *block, json_t *serving, const json_t *wishes)
@@ -180,10 +171,10 @@ void servable_unref(struct servable *servable)
 	free(servable->key);
 	free(servable->platform);
 	free(servable->engine);
-	spec_done(&servable->spec);
+	worker_spec_done(&servable->spec);
 	for (size_t i = 0; i < servable->fallback_count; i++) {
 		free(servable->fallbacks[i].engine);
-		spec_done(&servable->fallbacks[i].spec);
+		worker_spec_done(&servable->fallbacks[i].spec);
 	}
 	free(servable->fallbacks);
 	free(servable);

@@ -37,15 +37,6 @@ static void spec_copy(struct worker_spec *to, const struct worker_spec *from)
 	to->environment = dup_text(from->environment);
 }
 
-static void spec_done(struct worker_spec *spec)
-{
-	free((char *)spec->digest);
-	free((char *)spec->directory);
-	free((char *)spec->load);
-	free((char *)spec->program);
-	free((char *)spec->environment);
-}
-
 /* --- workers --- */
 
 static void unlink_worker(struct forked *worker)
@@ -150,7 +141,7 @@ static void free_zygote(struct zygote *zygote)
 	*at = zygote->next;
 	close_process(zygote);
 	timer_close(zygote->timer);
-	spec_done(&zygote->spec);
+	worker_spec_done(&zygote->spec);
 	free(zygote);
 }
 
